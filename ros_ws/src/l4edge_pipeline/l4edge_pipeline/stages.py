@@ -1,0 +1,181 @@
+"""Reads ``stages.yaml``, the one table of stages, topics, rates and budgets."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
+
+import yaml
+
+from l4edge_perception.errors import InputError
+
+ENGINES = ("cpu", "gpu", "dla0", "dla1", "fpga")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline.
+
+    Attributes:
+        inputs: role -> topic; the first one triggers the stage, the others are read as they last were.
+        outputs: role -> topic; the first one is the stage's result.
+        rate_hz: frames a second.
+        budget_ms: what one pass may take from arrival to result.
+        deadline_ms: when the result is of no use any more, from the frame's arrival at the stage.
+        queue_depth: frames that may wait; the newest wins.
+        package: model package (a folder below ``models/`` or a path), for stages that run a network.
+        level: operating point of the package; None: its first.
+    """
+
+    name: str
+    node: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    rate_hz: float
+    budget_ms: float
+    deadline_ms: float
+    queue_depth: int = 1
+    engine: str = "cpu"
+    package: Optional[str] = None
+    level: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Stages in order from a sensor stamp to a command."""
+
+    name: str
+    stages: Tuple[str, ...]
+    budget_ms: float
+
+
+@dataclass(frozen=True)
+class Service:
+    """A node that watches the stages."""
+
+    name: str
+    node: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """All of ``stages.yaml``."""
+
+    stages: Mapping[str, Stage]
+    chains: Mapping[str, Chain]
+    services: Mapping[str, Service]
+
+    def predecessor(self, stage: str) -> Optional[str]:
+        """The stage whose result triggers ``stage``; None for a stage that a sensor triggers."""
+        trigger = next(iter(self.stages[stage].inputs.values()))
+        for other in self.stages.values():
+            if trigger in other.outputs.values():
+                return other.name
+        return None
+
+
+def default_path() -> Path:
+    """Where ``stages.yaml`` lies: in a sourced ROS workspace, else in this repository."""
+    return configuration_folder() / "stages.yaml"
+
+
+def configuration_folder() -> Path:
+    """The folder with ``stages.yaml`` and the parameter files of the nodes."""
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        installed = Path(prefix, "share", "l4edge_bringup", "config")
+        if prefix and installed.is_dir():
+            return installed
+    return Path(__file__).resolve().parents[4] / "launch" / "config"
+
+
+def load_stages(path: Optional[Union[str, Path]] = None) -> StageTable:
+    """Read and check a table of stages.
+
+    Raises:
+        InputError: the file is missing, is no YAML, or a field is missing, unknown or out of range.
+    """
+    path = Path(path) if path else default_path()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("{}: cannot be read: {}".format(path, error.strerror)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("{}: is not valid YAML: {}".format(path, " ".join(str(error).split()))) from error
+    if not isinstance(content, dict) or content.get("version") != 1:
+        raise InputError("{}: version: must be 1".format(path))
+    unknown = set(content) - {"version", "stages", "chains", "services"}
+    if unknown:
+        raise InputError("{}: unknown key {}; known: stages, chains, services".format(path, sorted(unknown)[0]))
+    tables = {}
+    for key, kind in (("stages", Stage), ("chains", Chain), ("services", Service)):
+        section = content.get(key) or {}
+        if not isinstance(section, dict):
+            raise InputError("{}: {}: must map names to entries".format(path, key))
+        tables[key] = {
+            name: _entry(kind, name, entry, "{}: {}.{}".format(path, key, name)) for name, entry in section.items()
+        }
+    table = StageTable(**tables)
+    _check(table, path)
+    return table
+
+
+def _entry(kind: type, name: str, entry: Any, where: str) -> Any:
+    if not isinstance(entry, dict):
+        raise InputError("{}: must be a mapping".format(where))
+    types: Dict[str, Any] = kind.__annotations__
+    values = dict(entry)
+    for key, value in values.items():
+        if key not in types or key == "name":
+            raise InputError("{}.{}: unknown field; known: {}".format(where, key, ", ".join(sorted(set(types) - {"name"}))))
+        _check_type(types[key], value, "{}.{}".format(where, key))
+    if kind is Chain and "stages" in values:
+        values["stages"] = tuple(values["stages"])
+    try:
+        return kind(name=name, **values)
+    except TypeError as error:
+        missing = str(error).split(": ")[-1]
+        raise InputError("{}: missing {}".format(where, missing)) from error
+
+
+def _check_type(annotation: Any, value: Any, where: str) -> None:
+    if annotation is float or annotation is int:
+        valid = isinstance(value, (int, float) if annotation is float else int) and not isinstance(value, bool)
+        if not valid or not 0 < value < float("inf"):
+            raise InputError("{}: must be a positive number, is {!r}".format(where, value))
+    elif annotation is str:
+        if not isinstance(value, str) or not value:
+            raise InputError("{}: must be a word, is {!r}".format(where, value))
+    elif annotation == Optional[str]:
+        if value is not None and not isinstance(value, str):
+            raise InputError("{}: must be a word or empty, is {!r}".format(where, value))
+    elif annotation == Mapping[str, str]:
+        if not isinstance(value, dict) or not all(isinstance(item, str) for pair in value.items() for item in pair):
+            raise InputError("{}: must map roles to topics".format(where))
+        for topic in value.values():
+            if not topic.startswith("/"):
+                raise InputError("{}: topic {!r} must start with /".format(where, topic))
+    elif not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InputError("{}: must be a list of words".format(where))
+
+
+def _check(table: StageTable, path: Path) -> None:
+    for stage in table.stages.values():
+        if not stage.inputs or not stage.outputs:
+            raise InputError("{}: stages.{}: needs at least one input and one output".format(path, stage.name))
+        if stage.engine not in ENGINES:
+            raise InputError(
+                "{}: stages.{}.engine: {!r} is none of {}".format(path, stage.name, stage.engine, ", ".join(ENGINES))
+            )
+        if stage.queue_depth != 1:
+            raise InputError("{}: stages.{}.queue_depth: only 1 is supported".format(path, stage.name))
+    for chain in table.chains.values():
+        for name in chain.stages:
+            if name not in table.stages:
+                raise InputError("{}: chains.{}.stages: {!r} is no stage".format(path, chain.name, name))
+        for before, after in zip(chain.stages, chain.stages[1:]):
+            if table.predecessor(after) != before:
+                raise InputError(
+                    "{}: chains.{}.stages: {} is not triggered by {}".format(path, chain.name, after, before)
+                )

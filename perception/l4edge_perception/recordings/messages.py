@@ -1,0 +1,352 @@
+"""The project's dataclasses as ROS messages and back.
+
+``from_message`` reads any object with the fields of the message, so it serves both ``rosbags`` and ``rclpy``
+messages. ``to_message`` makes ``rosbags`` messages, which :class:`~.writer.BagWriter` writes.
+"""
+
+import math
+from typing import Any, Callable, Dict, Sequence, Tuple
+
+import numpy as np
+
+from l4edge_perception.recordings.topics import BASE_FRAME, CAMERA_FRAME, MAP_FRAME
+from l4edge_perception.recordings.typestore import load_typestore
+from l4edge_perception.types import (
+    ControlCommand,
+    Detections,
+    EgoState,
+    GroundTruth,
+    Route,
+    Tracks,
+    Trajectory,
+)
+
+NANOSECONDS = 1_000_000_000
+UNKNOWN_LABEL = 255
+
+
+def to_message(value: Any, sequence: int = 0, stamp_ns: int = 0) -> Any:
+    """The message of ``value``.
+
+    Args:
+        value: Detections, Tracks, EgoState, Route, Trajectory, ControlCommand or GroundTruth.
+        sequence: number of this message among its publisher's, where the message has such a field.
+        stamp_ns: for a Route, which has none of its own.
+    """
+    return _WRITERS[type(value)](value, sequence, stamp_ns)
+
+
+def from_message(message: Any) -> Any:
+    """The dataclass that ``message`` stands for; the inverse of :func:`to_message`.
+
+    Raises:
+        ValueError: a field holds what the dataclass cannot stand for (not a number, lists of unequal length).
+    """
+    # rosbags names the class of nav_msgs/msg/Odometry nav_msgs__msg__Odometry, rclpy Odometry.
+    return _READERS[type(message).__name__.rpartition("__")[2]](message)
+
+
+def make(name: str, **fields: Any) -> Any:
+    """A ``rosbags`` message of the type ``name``; all its fields are to be given."""
+    return load_typestore().types[name](**fields)
+
+
+def make_header(stamp_ns: int, frame_id: str) -> Any:
+    """A ``std_msgs/Header``."""
+    seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
+    return make(
+        "std_msgs/msg/Header",
+        stamp=make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds),
+        frame_id=frame_id,
+    )
+
+
+def stamp_of(header: Any) -> int:
+    """The stamp of a ``std_msgs/Header`` in nanoseconds."""
+    return int(header.stamp.sec) * NANOSECONDS + int(header.stamp.nanosec)
+
+
+def vector(values: Sequence[float], kind: str = "Vector3") -> Any:
+    """A ``geometry_msgs/Vector3`` or, by ``kind``, a ``Point``; a missing third value is 0."""
+    x, y, z = (*(float(value) for value in values), 0.0)[:3]
+    return make("geometry_msgs/msg/" + kind, x=x, y=y, z=z)
+
+
+def quaternion_of(yaw: float) -> Any:
+    """A ``geometry_msgs/Quaternion`` that turns by ``yaw`` about the z axis."""
+    half = 0.5 * float(yaw)
+    return make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=math.sin(half), w=math.cos(half))
+
+
+def yaw_of(quaternion: Any) -> float:
+    """The heading of the x axis that ``quaternion`` turns to, radians."""
+    x, y, z, w = quaternion.x, quaternion.y, quaternion.z, quaternion.w
+    return math.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
+
+
+def _pose(position: Sequence[float], yaw: float) -> Any:
+    return make("geometry_msgs/msg/Pose", position=vector(position, "Point"), orientation=quaternion_of(yaw))
+
+
+def _classification(class_id: int, probability: float) -> Any:
+    return make("l4edge_msgs/msg/ObjectClassification", label=int(class_id), probability=float(probability))
+
+
+def _box(corners: Sequence[float]) -> Any:
+    x_min, y_min, x_max, y_max = (float(value) for value in corners)
+    return make("l4edge_msgs/msg/BoundingBox2D", x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max)
+
+
+def _corners(box: Any) -> Tuple[float, float, float, float]:
+    return box.x_min, box.y_min, box.x_max, box.y_max
+
+
+def _xyz(value: Any) -> Tuple[float, float, float]:
+    return value.x, value.y, value.z
+
+
+def _table(rows: Sequence[Sequence[float]], columns: int, kind: type) -> np.ndarray:
+    """``rows`` as an array (N, columns), also for N = 0."""
+    return np.asarray(rows, kind).reshape(len(rows), columns)
+
+
+def _labels(objects: Sequence[Any]) -> np.ndarray:
+    return np.array([entry.classification.label for entry in objects], np.int32)
+
+
+def _from_detections(value: Detections, sequence: int, _: int) -> Any:
+    detections = [
+        make(
+            "l4edge_msgs/msg/Detection2D",
+            classification=_classification(value.class_ids[i], value.scores[i]),
+            box=_box(value.boxes[i]),
+        )
+        for i in range(len(value))
+    ]
+    header = make_header(value.stamp_ns, CAMERA_FRAME)
+    return make("l4edge_msgs/msg/Detection2DArray", header=header, sequence=sequence, detections=detections)
+
+
+def _to_detections(message: Any) -> Detections:
+    objects = message.detections
+    return Detections(
+        stamp_of(message.header),
+        _table([_corners(entry.box) for entry in objects], 4, np.float32),
+        np.array([entry.classification.probability for entry in objects], np.float32),
+        _labels(objects),
+    )
+
+
+def _from_tracks(value: Tracks, sequence: int, _: int) -> Any:
+    objects = [
+        make(
+            "l4edge_msgs/msg/TrackedObject",
+            object_id=int(value.ids[i]),
+            classification=_classification(value.class_ids[i], value.scores[i]),
+            box=_box(value.boxes[i]),
+            located=bool(np.isfinite(value.positions[i]).all()),
+            position=vector(value.positions[i], "Point"),
+            velocity=vector(value.velocities[i]),
+            size=vector(value.sizes[i]),
+            age=float(value.ages_s[i]),
+            unseen=float(value.unseen_s[i]),
+        )
+        for i in range(len(value))
+    ]
+    header = make_header(value.stamp_ns, MAP_FRAME)
+    return make("l4edge_msgs/msg/TrackedObjectArray", header=header, sequence=sequence, objects=objects)
+
+
+def _to_tracks(message: Any) -> Tracks:
+    objects = message.objects
+    unknown = ~np.array([entry.located for entry in objects], bool)
+    positions = _table([_xyz(entry.position)[:2] for entry in objects], 2, np.float64)
+    velocities = _table([_xyz(entry.velocity)[:2] for entry in objects], 2, np.float64)
+    sizes = _table([_xyz(entry.size) for entry in objects], 3, np.float32)
+    for array in (positions, velocities, sizes):
+        array[unknown] = np.nan
+    return Tracks(
+        stamp_of(message.header),
+        np.array([entry.object_id for entry in objects], np.int64),
+        _table([_corners(entry.box) for entry in objects], 4, np.float32),
+        np.array([entry.classification.probability for entry in objects], np.float32),
+        _labels(objects),
+        np.array([entry.age for entry in objects], np.float32),
+        np.array([entry.unseen for entry in objects], np.float32),
+        positions,
+        velocities,
+        sizes,
+    )
+
+
+def _from_ego(value: EgoState, _: int, __: int) -> Any:
+    no_covariance = np.zeros(36)
+    pose = _pose((value.x, value.y), value.yaw)
+    twist = make(
+        "geometry_msgs/msg/Twist", linear=vector((value.speed, 0.0)), angular=vector((0.0, 0.0, value.yaw_rate))
+    )
+    return make(
+        "nav_msgs/msg/Odometry",
+        header=make_header(value.stamp_ns, MAP_FRAME),
+        child_frame_id=BASE_FRAME,
+        pose=make("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=no_covariance),
+        twist=make("geometry_msgs/msg/TwistWithCovariance", twist=twist, covariance=no_covariance),
+    )
+
+
+def _to_ego(message: Any) -> EgoState:
+    """Odometry has no acceleration; it is 0."""
+    pose, twist = message.pose.pose, message.twist.twist
+    values = (pose.position.x, pose.position.y, yaw_of(pose.orientation), twist.linear.x, twist.angular.z)
+    if not np.isfinite(values).all():
+        raise ValueError("pose or speed is not a number")
+    return EgoState(stamp_of(message.header), *(float(value) for value in values))
+
+
+def _from_route(value: Route, _: int, stamp_ns: int) -> Any:
+    return make(
+        "l4edge_msgs/msg/Route",
+        header=make_header(stamp_ns, MAP_FRAME),
+        center_line=[vector(point, "Point") for point in value.centre_line],
+        speed_limits=np.asarray(value.speed_limits, np.float32),
+        lane_widths=np.asarray(value.lane_widths, np.float32),
+    )
+
+
+def _to_route(message: Any) -> Route:
+    route = Route(
+        _table([_xyz(point)[:2] for point in message.center_line], 2, np.float64),
+        np.asarray(message.speed_limits, np.float64),
+        np.asarray(message.lane_widths, np.float64),
+    )
+    if not len(route.centre_line) == len(route.speed_limits) == len(route.lane_widths):
+        raise ValueError("center_line, speed_limits and lane_widths differ in length")
+    if not all(np.isfinite(array).all() for array in (route.centre_line, route.speed_limits, route.lane_widths)):
+        raise ValueError("a point, speed limit or lane width is not a number")
+    return route
+
+
+def _from_trajectory(value: Trajectory, sequence: int, _: int) -> Any:
+    several = len(value.times) > 1
+    heading_rates = np.gradient(np.unwrap(value.yaws), value.times) if several else np.zeros(len(value.times))
+    points = [
+        make(
+            "l4edge_msgs/msg/TrajectoryPoint",
+            time_from_start=_duration(value.times[i]),
+            pose=_pose(value.positions[i], value.yaws[i]),
+            speed=float(value.speeds[i]),
+            acceleration=float(value.accelerations[i]),
+            heading_rate=float(heading_rates[i]),
+        )
+        for i in range(len(value.times))
+    ]
+    return make(
+        "l4edge_msgs/msg/Trajectory",
+        header=make_header(value.stamp_ns, MAP_FRAME),
+        sequence=sequence,
+        points=points,
+        reason=value.reason,
+        obstacle_id=0 if value.obstacle_id is None else int(value.obstacle_id),
+        yields=value.obstacle_id is not None,
+    )
+
+
+def _duration(seconds: float) -> Any:
+    whole, rest = divmod(round(float(seconds) * NANOSECONDS), NANOSECONDS)
+    return make("builtin_interfaces/msg/Duration", sec=whole, nanosec=rest)
+
+
+def _to_trajectory(message: Any) -> Trajectory:
+    points = message.points
+    times = [int(p.time_from_start.sec) * NANOSECONDS + int(p.time_from_start.nanosec) for p in points]
+    return Trajectory(
+        stamp_of(message.header),
+        np.array(times, np.float64) / NANOSECONDS,
+        _table([_xyz(point.pose.position)[:2] for point in points], 2, np.float64),
+        np.array([yaw_of(point.pose.orientation) for point in points], np.float64),
+        np.array([point.speed for point in points], np.float64),
+        np.array([point.acceleration for point in points], np.float64),
+        message.reason,
+        int(message.obstacle_id) if message.yields else None,
+    )
+
+
+def _from_command(value: ControlCommand, sequence: int, _: int) -> Any:
+    steering = {"steering_angle": float(value.steering_angle), "steering_angle_rate": 0.0}
+    motion = {"speed": float(value.speed), "acceleration": float(value.acceleration)}
+    return make(
+        "l4edge_msgs/msg/ControlCommand",
+        header=make_header(value.stamp_ns, BASE_FRAME),
+        sequence=sequence,
+        lateral=make("l4edge_msgs/msg/LateralCommand", **steering),
+        longitudinal=make("l4edge_msgs/msg/LongitudinalCommand", **motion),
+        emergency=bool(value.emergency),
+    )
+
+
+def _to_command(message: Any) -> ControlCommand:
+    return ControlCommand(
+        stamp_of(message.header),
+        float(message.lateral.steering_angle),
+        float(message.longitudinal.acceleration),
+        float(message.longitudinal.speed),
+        bool(message.emergency),
+    )
+
+
+def _from_ground_truth(value: GroundTruth, _: int, __: int) -> Any:
+    objects = [
+        make(
+            "l4edge_msgs/msg/GroundTruthObject",
+            object_id=int(value.ids[i]),
+            classification=_classification(value.class_ids[i], 1.0),
+            box=_box(value.boxes[i]),
+            visibility=float(value.visibilities[i]),
+            pose=_pose(value.positions[i], value.yaws[i]),
+            velocity=vector(value.velocities[i]),
+            size=vector(value.sizes[i]),
+            ignore=bool(value.ignore[i]),
+            attribute=value.attributes[i],
+        )
+        for i in range(len(value))
+    ]
+    header = make_header(value.stamp_ns, MAP_FRAME)
+    return make("l4edge_msgs/msg/GroundTruthArray", header=header, objects=objects)
+
+
+def _to_ground_truth(message: Any) -> GroundTruth:
+    objects = message.objects
+    return GroundTruth(
+        stamp_of(message.header),
+        np.array([entry.object_id for entry in objects], np.int64),
+        _labels(objects),
+        _table([_corners(entry.box) for entry in objects], 4, np.float32),
+        np.array([entry.visibility for entry in objects], np.float32),
+        _table([_xyz(entry.pose.position) for entry in objects], 3, np.float64),
+        np.array([yaw_of(entry.pose.orientation) for entry in objects], np.float64),
+        _table([_xyz(entry.velocity)[:2] for entry in objects], 2, np.float64),
+        _table([_xyz(entry.size) for entry in objects], 3, np.float32),
+        np.array([entry.ignore for entry in objects], bool),
+        tuple(entry.attribute for entry in objects),
+    )
+
+
+_WRITERS: Dict[type, Callable[[Any, int, int], Any]] = {
+    Detections: _from_detections,
+    Tracks: _from_tracks,
+    EgoState: _from_ego,
+    Route: _from_route,
+    Trajectory: _from_trajectory,
+    ControlCommand: _from_command,
+    GroundTruth: _from_ground_truth,
+}
+
+_READERS: Dict[str, Callable[[Any], Any]] = {
+    "Detection2DArray": _to_detections,
+    "TrackedObjectArray": _to_tracks,
+    "Odometry": _to_ego,
+    "Route": _to_route,
+    "Trajectory": _to_trajectory,
+    "ControlCommand": _to_command,
+    "GroundTruthArray": _to_ground_truth,
+}

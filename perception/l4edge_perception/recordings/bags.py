@@ -5,6 +5,8 @@ import itertools
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
 
+import numpy as np
+
 from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.cameras import (
     ASSUMED_CAMERA_HEIGHT,

@@ -54,10 +54,9 @@ class Image:
         self._rgb(target)
 
     def _rgb(self, target: Optional[np.ndarray]) -> np.ndarray:
-        if self.encoding == "compressed":
-            pixels, conversion = self._decompressed(), cv2.COLOR_BGR2RGB
-        else:
-            pixels, conversion = self.data, _TO_RGB[self.encoding][1]
+        compressed = self.encoding == "compressed"
+        pixels = self._decompressed() if compressed else self.data
+        conversion = _TO_RGB["bgr8" if compressed else self.encoding][1]
         shape = (pixels.shape[0], pixels.shape[1], 3)
         # Given a target of another shape, OpenCV would leave it alone and allocate.
         if target is not None and target.shape != shape:

@@ -5,7 +5,7 @@ messages. ``to_message`` makes ``rosbags`` messages, which :class:`~.writer.BagW
 """
 
 import math
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Sequence, Tuple
 
 import numpy as np
 
@@ -46,9 +46,9 @@ def from_message(message: Any) -> Any:
     return _READERS[type(message).__name__.rpartition("__")[2]](message)
 
 
-def make(name: str, **fields: Any) -> Any:
-    """A ``rosbags`` message of the type ``name``; all its fields are to be given."""
-    return load_typestore().types[name](**fields)
+def make(message_type: str, /, **fields: Any) -> Any:
+    """A ``rosbags`` message of a type like ``nav_msgs/msg/Odometry``; all its fields are to be given."""
+    return load_typestore().types[message_type](**fields)
 
 
 def make_header(stamp_ns: int, frame_id: str) -> Any:
@@ -66,7 +66,7 @@ def stamp_of(header: Any) -> int:
     return int(header.stamp.sec) * NANOSECONDS + int(header.stamp.nanosec)
 
 
-def vector(values: Sequence[float], kind: str = "Vector3") -> Any:
+def vector(values: Iterable[float], kind: str = "Vector3") -> Any:
     """A ``geometry_msgs/Vector3`` or, by ``kind``, a ``Point``; a missing third value is 0."""
     x, y, z = (*(float(value) for value in values), 0.0)[:3]
     return make("geometry_msgs/msg/" + kind, x=x, y=y, z=z)
@@ -84,7 +84,7 @@ def yaw_of(quaternion: Any) -> float:
     return math.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
 
 
-def _pose(position: Sequence[float], yaw: float) -> Any:
+def _pose(position: Iterable[float], yaw: float) -> Any:
     return make("geometry_msgs/msg/Pose", position=vector(position, "Point"), orientation=quaternion_of(yaw))
 
 
@@ -92,7 +92,7 @@ def _classification(class_id: int, probability: float) -> Any:
     return make("l4edge_msgs/msg/ObjectClassification", label=int(class_id), probability=float(probability))
 
 
-def _box(corners: Sequence[float]) -> Any:
+def _box(corners: Iterable[float]) -> Any:
     x_min, y_min, x_max, y_max = (float(value) for value in corners)
     return make("l4edge_msgs/msg/BoundingBox2D", x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max)
 

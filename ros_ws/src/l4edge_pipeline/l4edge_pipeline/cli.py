@@ -9,7 +9,7 @@ import click
 from l4edge_perception.errors import InputError
 
 COMMANDS = {
-    "run": ("l4edge_pipeline.commands.run", "Start the pipeline on live topics or on a recording."),
+    "run": ("l4edge_pipeline.commands.run", "Start the pipeline on live topics."),
     "replay": ("l4edge_pipeline.commands.replay", "Drive a recording through the pipeline and write a report."),
     "bag": ("l4edge_pipeline.commands.bag", "Turn a video, an image folder or KITTI folders into a rosbag2."),
     "models": ("l4edge_pipeline.commands.models", "Import, inspect and check model packages."),

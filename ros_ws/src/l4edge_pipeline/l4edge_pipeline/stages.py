@@ -128,7 +128,8 @@ def _entry(kind: type, name: str, entry: Any, where: str) -> Any:
     values = dict(entry)
     for key, value in values.items():
         if key not in types or key == "name":
-            raise InputError("{}.{}: unknown field; known: {}".format(where, key, ", ".join(sorted(set(types) - {"name"}))))
+            known = ", ".join(sorted(set(types) - {"name"}))
+            raise InputError("{}.{}: unknown field; known: {}".format(where, key, known))
         _check_type(types[key], value, "{}.{}".format(where, key))
     if kind is Chain and "stages" in values:
         values["stages"] = tuple(values["stages"])

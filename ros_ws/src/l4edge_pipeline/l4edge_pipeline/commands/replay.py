@@ -1,0 +1,95 @@
+"""``l4edge replay``: a recording through the pipeline, to a bag, a summary and a report."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Optional, Tuple
+
+import click
+
+from l4edge_perception.errors import InputError
+
+
+@click.command(name="replay")
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
+              help="Folder that takes one folder a run.")
+@click.option("--lockstep", is_flag=True, help="Each frame waits for its stages; two runs give the same bytes.")
+@click.option("--speed", type=click.FloatRange(min=0.01), default=1.0, show_default=True,
+              help="Pace of a real-time replay.")
+@click.option("--detector", help="Model package: a folder, or the name of one that ships.")
+@click.option("--level", help="Operating point of the model package.")
+@click.option("--image-topic", help="Camera topic, where the recording has several.")
+@click.option("--remap", multiple=True, metavar="FROM:=TO",
+              help="Read topic FROM of the recording as TO, as `ros2 bag play` does.")
+@click.option("--stages", type=click.Path(path_type=Path), help="Another table of stages.")
+@click.option("--params", multiple=True, type=click.Path(path_type=Path), help="ROS parameter file; may be repeated.")
+@click.option("--require", multiple=True, metavar="LIMIT",
+              help="Exit with 1 unless it holds, e.g. 'chains.sensor_to_command.p99_ms<=100'; may be repeated.")
+@click.option("--no-report", is_flag=True, help="Write summary.json only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: Optional[str], level: Optional[str],
+            image_topic: Optional[str], remap: Tuple[str, ...], stages: Optional[Path], params: Tuple[Path, ...],
+            require: Tuple[str, ...], no_report: bool, as_json: bool) -> None:
+    """Drive RECORDING through the pipeline and write a report.
+
+    RECORDING is a rosbag2 (sqlite3 or MCAP), a video file, an image folder or a KITTI folder. Exit code 0: done, and
+    all required limits hold; 1: a limit does not hold; 2: something that was given cannot be used.
+    """
+    from l4edge_perception.packages import load_package
+    from l4edge_perception.recordings.reader import open_recording
+    from l4edge_pipeline.replay.options import ReplayOptions, parse_remapping
+    from l4edge_pipeline.replay.run_folder import make_run_folder, point_latest
+    from l4edge_pipeline.replay.session import replay
+    from l4edge_pipeline.report.requirements import parse_requirements
+    from l4edge_pipeline.report.run import analyse_run, print_summary
+    from l4edge_pipeline.resources import find_package
+    from l4edge_pipeline.stages import default_path, load_stages
+
+    if lockstep and speed != 1.0:
+        raise InputError("--speed: has no meaning with --lockstep")
+    # Everything that can be found wrong before the first process starts is found here.
+    requirements = parse_requirements(require)
+    stages = (stages or default_path()).resolve()
+    table = load_stages(stages)
+    for path in params:
+        if not path.is_file():
+            raise InputError("{}: no such parameter file".format(path))
+    package = find_package(detector or table.stages["detection"].package or "detector").resolve()
+    load_package(package)
+    source = open_recording(recording, image_topic, parse_remapping(remap))
+    folder = make_run_folder(out, recording.stem or recording.resolve().name)
+    options = ReplayOptions(
+        recording=recording.resolve(), stages_file=stages, lockstep=lockstep, speed=speed, image_topic=image_topic,
+        remap=remap, parameters=[path.resolve() for path in params], detector=package, level=level,
+    )
+    with frame_progress(source.frame_count) as on_progress:
+        offered = replay(options, folder, on_progress)
+    summary = analyse_run(folder, options, offered=offered, requirements=requirements, report=not no_report)
+    point_latest(folder)
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        print_summary(summary, folder)
+    sys.exit(0 if summary["requirements_hold"] else 1)
+
+
+def frame_progress(total: Optional[int]):
+    """A progress bar over frames, on stderr; a context manager that gives the function to call with the count."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextmanager
+    def bar():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("starting nodes", total=total)
+
+            def on_progress(count: int) -> None:
+                progress.update(task, completed=count, description="replaying")
+
+            yield on_progress
+
+    return bar()

@@ -1,0 +1,48 @@
+"""Finds objects in each camera frame."""
+
+from typing import Any, List, Optional
+
+from l4edge_perception.camera.detector import Detector
+from l4edge_perception.packages import load_package
+from l4edge_perception.recordings.messages import stamp_of
+from l4edge_perception.types import Detections
+from l4edge_pipeline.nodes.parameters import declare
+from l4edge_pipeline.nodes.runtime import run_node
+from l4edge_pipeline.nodes.stage_node import FrameDropped, StageNode
+from l4edge_pipeline.resources import find_package
+from l4edge_pipeline.transport.frames import FrameHandle, FrameReader, FrameUnavailable
+
+
+class DetectionNode(StageNode):
+    """Runs a detector package on frames in shared memory."""
+
+    def __init__(self) -> None:
+        super().__init__("detection")
+        package = load_package(find_package(declare(self, "package", "") or self.stage.package or "detector"))
+        level = declare(self, "level", "") or self.stage.level
+        self.detector = Detector(package, level, declare(self, "threads", 1))
+        self.level = self.detector.level
+        self.frames = FrameReader()
+        self.start()
+
+    def read(self, message: Any) -> Any:
+        return message
+
+    def process(self, message: Any) -> Detections:
+        try:
+            view = self.frames.open(FrameHandle.from_message(message))
+        except FrameUnavailable as error:
+            raise FrameDropped("shared frame {}".format(error.reason)) from error
+        detections = self.detector.detect(view.pixels, stamp_of(message.header))
+        if not view.is_intact():
+            raise FrameDropped("shared frame overwritten while it was read")
+        return detections
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Entry point of the executable ``detection``."""
+    run_node(DetectionNode, arguments)
+
+
+if __name__ == "__main__":
+    main()

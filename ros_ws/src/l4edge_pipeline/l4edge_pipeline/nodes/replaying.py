@@ -1,0 +1,137 @@
+"""Camera frames, odometry, route and ground truth from a recording: the sensing stage of a replay."""
+
+import json
+import time
+from typing import Any, Callable, List, Optional
+
+from rclpy.duration import Duration
+
+from l4edge_msgs.msg import StageRecord
+from l4edge_perception.errors import InputError
+from l4edge_perception.recordings.events import (
+    CameraEvent,
+    EgoEvent,
+    FrameEvent,
+    GroundTruthEvent,
+    RejectedEvent,
+    RouteEvent,
+)
+from l4edge_perception.recordings.messages import stamp_of, to_message
+from l4edge_perception.recordings.reader import open_recording
+from l4edge_perception.recordings.topics import CAMERA_FRAME
+from l4edge_pipeline.nodes.frame_source import FrameSourceNode
+from l4edge_pipeline.nodes.parameters import declare
+from l4edge_pipeline.nodes.quality import LOG
+from l4edge_pipeline.nodes.runtime import run_node
+from l4edge_pipeline.nodes.wire import decode
+from l4edge_pipeline.replay.options import parse_remapping
+from l4edge_pipeline.replay.player import Player, newest_frame_wins
+from l4edge_pipeline.timing.records import Outcome
+
+SETTLE_S = 2.0
+"""At the end of a real-time replay: how long the last frame may stay on its way."""
+LOCKSTEP_TIMEOUT_S = 30.0
+
+
+class ReplayingNode(FrameSourceNode):
+    """Plays a recording in real time, or in lockstep: each frame when the stages are done with the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        source = declare(self, "recording", "")
+        if not source:
+            raise InputError("sensing: parameter recording: missing; name the recording to replay")
+        remap = parse_remapping(declare(self, "remap", "").split())
+        recording = open_recording(source, declare(self, "image_topic", "") or None, remap)
+        self.lockstep = declare(self, "lockstep", False)
+        self.progress = declare(self, "progress", False)
+        self.player = Player(recording.events(), declare(self, "speed", 1.0))
+        self.last_stage = self._last_stage()
+        self.waiting_for: Optional[int] = None
+        self.waiting_since = 0.0
+        self.offered = 0
+        self.create_subscription(StageRecord, self.records_topic, self._on_record, LOG, raw=True)
+        self.wait_for_readers({**self.outputs, "records": self.records})
+
+    def _last_stage(self) -> str:
+        chains = [chain.stages for chain in self.table.chains.values() if "sensing" in chain.stages]
+        return chains[0][-1] if chains else "sensing"
+
+    def step(self, spin: Callable[[float], None]) -> bool:
+        """Release what is due; False when the recording has been played and the stages are done with it."""
+        if self.waiting_for is not None and (self.lockstep or self.player.finished):
+            return self._wait(spin)
+        if self.player.finished:
+            return False
+        if self.lockstep:
+            due = self.player.until_frame()
+        else:
+            pause = self.player.seconds_to_next()
+            if pause > 0:
+                spin(pause)
+                return True
+            due, superseded = newest_frame_wins(self.player.due())
+            for _, frame in superseded:
+                self.meter.supersede(frame.sequence, stamp_ns=frame.stamp_ns)
+                self.offered += 1
+        for received_ns, event in due:
+            self._release(event, received_ns)
+        return True
+
+    def _wait(self, spin: Callable[[float], None]) -> bool:
+        spin(0.05)
+        waited = time.monotonic() - self.waiting_since
+        if self.lockstep and waited > LOCKSTEP_TIMEOUT_S:
+            raise InputError("stage {} gave no answer to the frame of stamp {} within {:.0f} s".format(
+                self.last_stage, self.waiting_for, LOCKSTEP_TIMEOUT_S))
+        return self.lockstep or waited < SETTLE_S
+
+    def _release(self, event: Any, received_ns: int) -> None:
+        if isinstance(event, FrameEvent):
+            self._release_frame(event, received_ns)
+        elif isinstance(event, CameraEvent):
+            self.say_camera(event.camera, event.stamp_ns)
+        elif isinstance(event, RejectedEvent):
+            self._reject(event, received_ns)
+        elif isinstance(event, EgoEvent):
+            self.say("odometry", to_message(event.ego))
+        elif isinstance(event, RouteEvent):
+            self.say("route", to_message(event.route, stamp_ns=event.stamp_ns))
+        elif isinstance(event, GroundTruthEvent):
+            self.say("ground_truth", to_message(event.truth))
+
+    def _release_frame(self, event: FrameEvent, received_ns: int) -> None:
+        if self.lockstep:
+            # What belongs to this frame has to be there before it, or the result would depend on who is faster.
+            for role in ("odometry", "route", "camera", "camera_pose"):
+                self.outputs[role].wait_for_all_acked(Duration(seconds=LOCKSTEP_TIMEOUT_S))
+        self.offered += 1
+        if self.take_frame(lambda: event.image, event.stamp_ns, event.sequence, received_ns):
+            self.waiting_for, self.waiting_since = event.stamp_ns, time.monotonic()
+        self._say_progress()
+
+    def _reject(self, event: RejectedEvent, received_ns: int) -> None:
+        if event.is_frame:
+            self.offered += 1
+            self.meter.reject(event.sequence, CAMERA_FRAME, event.stamp_ns, received_ns, event.reason)
+        else:
+            self.get_logger().warning("{}: {}".format(event.topic, event.reason))
+
+    def _on_record(self, serialized: bytes) -> None:
+        record = decode(serialized, StageRecord)
+        done = record.stage == self.last_stage or record.outcome == Outcome.DROPPED
+        if done and stamp_of(record.header) == self.waiting_for:
+            self.waiting_for = None
+
+    def _say_progress(self) -> None:
+        if self.progress:
+            print(json.dumps({"offered": self.offered}), flush=True)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Entry point of the executable ``replaying``."""
+    run_node(ReplayingNode, arguments)
+
+
+if __name__ == "__main__":
+    main()

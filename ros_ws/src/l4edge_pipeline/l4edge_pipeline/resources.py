@@ -1,0 +1,35 @@
+"""Finds the files that ship with the project: model packages, parameter files, the demo drive."""
+
+import os
+from pathlib import Path
+from typing import List
+
+from l4edge_perception.errors import InputError
+from l4edge_pipeline.stages import configuration_folder
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+
+def find_package(name: str) -> Path:
+    """The folder of a model package.
+
+    Args:
+        name: a path, or the name of a package in ``$L4EDGE_MODELS`` or among those that ship.
+
+    Raises:
+        InputError: there is none.
+    """
+    folders: List[Path] = [Path(name)]
+    if os.environ.get("L4EDGE_MODELS"):
+        folders.append(Path(os.environ["L4EDGE_MODELS"], name))
+    folders.append(REPOSITORY / "models" / name)
+    for folder in folders:
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise InputError("no model package {!r}: no manifest.json in {}".format(name, ", ".join(map(str, folders))))
+
+
+def parameter_files(node: str) -> List[Path]:
+    """The parameter file of a node, as a list that is empty when it has none."""
+    path = configuration_folder() / (node + ".param.yaml")
+    return [path] if path.is_file() else []

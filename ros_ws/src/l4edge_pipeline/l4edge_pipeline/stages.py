@@ -17,8 +17,9 @@ class Stage:
     """One step of the pipeline.
 
     Attributes:
-        inputs: role -> topic; the first one triggers the stage, the others are read as they last were.
-        outputs: role -> topic; the first one is the stage's result.
+        trigger: role of the input that starts a pass; the other inputs are read as they last were.
+        result: role of the output that every pass ends with.
+        inputs, outputs: role -> topic.
         rate_hz: frames a second.
         budget_ms: what one pass may take from arrival to result.
         deadline_ms: when the result is of no use any more, from the frame's arrival at the stage.
@@ -29,6 +30,8 @@ class Stage:
 
     name: str
     node: str
+    trigger: str
+    result: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     rate_hz: float
@@ -69,9 +72,10 @@ class StageTable:
 
     def predecessor(self, stage: str) -> Optional[str]:
         """The stage whose result triggers ``stage``; None for a stage that a sensor triggers."""
-        trigger = next(iter(self.stages[stage].inputs.values()))
+        entry = self.stages[stage]
+        trigger = entry.inputs[entry.trigger]
         for other in self.stages.values():
-            if trigger in other.outputs.values():
+            if trigger == other.outputs[other.result]:
                 return other.name
         return None
 
@@ -163,8 +167,10 @@ def _check_type(annotation: Any, value: Any, where: str) -> None:
 
 def _check(table: StageTable, path: Path) -> None:
     for stage in table.stages.values():
-        if not stage.inputs or not stage.outputs:
-            raise InputError("{}: stages.{}: needs at least one input and one output".format(path, stage.name))
+        for key, role, roles in (("trigger", stage.trigger, stage.inputs), ("result", stage.result, stage.outputs)):
+            if role not in roles:
+                where = "{}: stages.{}.{}".format(path, stage.name, key)
+                raise InputError("{}: {!r} is no role of {}".format(where, role, ", ".join(roles) or "none"))
         if stage.engine not in ENGINES:
             raise InputError(
                 "{}: stages.{}.engine: {!r} is none of {}".format(path, stage.name, stage.engine, ", ".join(ENGINES))

@@ -130,18 +130,18 @@ class StageNode(MeteredNode):
 
     def __init__(self, name: str):
         super().__init__(name)
-        self.role, topic = next(iter(self.stage.outputs.items()))
-        self.result = self.create_publisher(MESSAGE_TYPES[self.role], topic, NEWEST)
+        role = self.stage.result
+        self.result = self.create_publisher(MESSAGE_TYPES[role], self.stage.outputs[role], NEWEST)
         self.level = ""
         self._sequence = 0
         self._logged: Set[str] = set()
 
     def start(self) -> None:
         """Take frames from now on."""
-        self.wait_for_readers({self.role: self.result, "records": self.records})
-        role, trigger = next(iter(self.stage.inputs.items()))
-        self.input_type = MESSAGE_TYPES[role]
-        self.create_subscription(self.input_type, trigger, self._on_frame, NEWEST, raw=True)
+        self.wait_for_readers({self.stage.result: self.result, "records": self.records})
+        self.input_type = MESSAGE_TYPES[self.stage.trigger]
+        topic = self.stage.inputs[self.stage.trigger]
+        self.create_subscription(self.input_type, topic, self._on_frame, NEWEST, raw=True)
 
     def read(self, message: Any) -> Any:
         """What :meth:`process` works on: the dataclass that the message stands for.

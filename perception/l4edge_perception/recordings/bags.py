@@ -1,16 +1,17 @@
 """A rosbag2 as a recording."""
 
+import contextlib
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.cameras import (
     ASSUMED_CAMERA_HEIGHT,
-    frame_from_base,
+    StaticTransforms,
     from_camera_info,
     level_camera,
 )
@@ -53,11 +54,9 @@ def open_bag(path: Path, image_topic: Optional[str] = None, remap: Optional[Mapp
     """Open a rosbag2 folder or storage file; see :func:`.reader.open_recording`."""
     contents = read_contents(path)
     selected = select_topics(path, contents.topics, image_topic, remap or {})
-    counts = {topic.name: topic.count for topic in contents.topics}
-    frame_count = counts[selected[IMAGE]] if IMAGE in selected else 0
+    frame_count = next((topic.count for topic in contents.topics if topic.name == selected.get(IMAGE)), 0)
     width, height = _image_size(path, selected[IMAGE]) if frame_count else (0, 0)
-    transforms = [_message(stored) for stored in _of_role(path, selected, STATIC_TRANSFORMS)]
-    camera, assumptions = _camera(path, selected, transforms)
+    transforms, camera, assumptions = _first_camera(path, selected)
     if camera is not None and frame_count and (camera.width, camera.height) != (width, height):
         raise InputError(
             f"{path}: images of {width} x {height} pixels on {selected[IMAGE]}, but a camera of {camera.width} x "
@@ -67,14 +66,11 @@ def open_bag(path: Path, image_topic: Optional[str] = None, remap: Optional[Mapp
     def read() -> Iterator[Event]:
         if camera is not None:
             yield CameraEvent(contents.start_ns, camera)
-        channels = {
-            selected[role]: _Channel(role == IMAGE, convert)
-            for role, convert in _readers(transforms)
-            if role in selected
-        }
-        if channels:
-            for stored in read_messages(path, list(channels)):
-                yield channels[stored.topic].event(stored)
+        drive = _Drive(selected, transforms, camera)
+        for stored in read_messages(path, drive.topics()):
+            event = drive.event(stored)
+            if event is not None:
+                yield event
 
     return Recording(
         path=path,
@@ -91,35 +87,76 @@ def open_bag(path: Path, image_topic: Optional[str] = None, remap: Optional[Mapp
     )
 
 
-Converter = Callable[[Any, int, int], Event]
-"""Of (message, stamp, sequence)."""
+class _Drive:
+    """One pass over a bag: what is known so far, and the event of each message."""
 
+    def __init__(
+        self, selected: Mapping[str, str], transforms: StaticTransforms, camera: Optional[CameraModel]
+    ) -> None:
+        self._roles = {topic: role for role, topic in selected.items()}
+        self._transforms = transforms
+        self._camera = camera
+        self._counts = dict.fromkeys(self._roles, 0)
+        self._stamps = {role: _Stamps() for role in (IMAGE, ODOMETRY, GROUND_TRUTH, POINTS)}
+        self._converters: Dict[str, Callable[[Any, int, int], Optional[Event]]] = {
+            IMAGE: lambda message, stamp_ns, sequence: FrameEvent(stamp_ns, sequence, from_image_message(message)),
+            CAMERA_INFO: self._camera_event,
+            ODOMETRY: lambda message, stamp_ns, _: EgoEvent(stamp_ns, _stamped(message, stamp_ns)),
+            ROUTE: lambda message, stamp_ns, _: RouteEvent(stamp_ns, from_message(message)),
+            GROUND_TRUTH: lambda message, stamp_ns, _: GroundTruthEvent(stamp_ns, _stamped(message, stamp_ns)),
+            POINTS: self._points_event,
+        }
 
-class _Channel:
-    """Makes the events of one topic."""
+    def topics(self) -> List[str]:
+        """Names of the topics to read."""
+        return list(self._roles)
 
-    def __init__(self, is_frame: bool, convert: Converter) -> None:
-        self._is_frame = is_frame
-        self._convert = convert
-        self._count = 0
-        self._stamped = True
-        self._previous: Optional[Tuple[int, int]] = None
-
-    def event(self, stored: Stored) -> Event:
-        sequence = self._count
-        self._count += 1
+    def event(self, stored: Stored) -> Optional[Event]:
+        """The event of one message, None where it changes nothing."""
+        role, sequence = self._roles[stored.topic], self._counts[stored.topic]
+        self._counts[stored.topic] += 1
         try:
             message = _message(stored)
-            return self._convert(message, self._stamp(message, stored.log_ns), sequence)
+            if role == STATIC_TRANSFORMS:
+                self._transforms = self._transforms.updated(message)
+                return None
+            stamp_ns = stored.log_ns
+            if role in self._stamps:
+                stamp_ns = self._stamps[role].accept(stamp_of(message.header), stored.log_ns)
+            return self._converters[role](message, stamp_ns, sequence)
         except (FrameError, ValueError) as error:
-            return RejectedEvent(stored.log_ns, stored.topic, sequence, self._is_frame, str(error))
+            return RejectedEvent(stored.log_ns, stored.topic, sequence, role == IMAGE, str(error))
 
-    def _stamp(self, message: Any, log_ns: int) -> int:
-        """The message's own stamp. Where the topic begins without one, its times of recording take their place."""
-        stamp_ns = stamp_of(message.header)
+    def _camera_event(self, message: Any, stamp_ns: int, _: int) -> Optional[Event]:
+        camera = _camera(message, self._transforms)[0]
+        if camera is None or (self._camera is not None and _same(camera, self._camera)):
+            return None
+        self._camera = camera
+        return CameraEvent(stamp_ns, camera)
+
+    def _points_event(self, message: Any, stamp_ns: int, _: int) -> Event:
+        lidar_from_base = self._transforms.from_base(message.header.frame_id)
+        if lidar_from_base is None:
+            raise ValueError(f"no static transform leads from base_link to {message.header.frame_id!r}")
+        return PointsEvent(stamp_ns, lidar_from_base, from_point_cloud(message))
+
+
+class _Stamps:
+    """The stamps of one topic. Where it begins without one, the times of recording take their place."""
+
+    def __init__(self) -> None:
+        self._usable = True
+        self._previous: Optional[Tuple[int, int]] = None
+
+    def accept(self, stamp_ns: int, log_ns: int) -> int:
+        """The stamp to use.
+
+        Raises:
+            ValueError: it is not later than the one before, or so much later that it must be broken.
+        """
         if self._previous is None:
-            self._stamped = stamp_ns != 0
-        if not self._stamped:
+            self._usable = stamp_ns != 0
+        if not self._usable:
             stamp_ns = log_ns
         if self._previous is not None:
             previous_ns, previous_log_ns = self._previous
@@ -131,26 +168,8 @@ class _Channel:
         return stamp_ns
 
 
-def _readers(transforms: List[Any]) -> List[Tuple[str, Converter]]:
-    def frame(message: Any, stamp_ns: int, sequence: int) -> Event:
-        return FrameEvent(stamp_ns, sequence, from_image_message(message))
-
-    def ego(message: Any, stamp_ns: int, _: int) -> Event:
-        return EgoEvent(stamp_ns, dataclasses.replace(from_message(message), stamp_ns=stamp_ns))
-
-    def route(message: Any, stamp_ns: int, _: int) -> Event:
-        return RouteEvent(stamp_ns, from_message(message))
-
-    def truth(message: Any, stamp_ns: int, _: int) -> Event:
-        return GroundTruthEvent(stamp_ns, dataclasses.replace(from_message(message), stamp_ns=stamp_ns))
-
-    def points(message: Any, stamp_ns: int, _: int) -> Event:
-        lidar_from_base = frame_from_base(transforms, message.header.frame_id)
-        if lidar_from_base is None:
-            raise ValueError(f"no static transform leads from base_link to {message.header.frame_id!r}")
-        return PointsEvent(stamp_ns, lidar_from_base, from_point_cloud(message))
-
-    return [(IMAGE, frame), (ODOMETRY, ego), (ROUTE, route), (GROUND_TRUTH, truth), (POINTS, points)]
+def _stamped(message: Any, stamp_ns: int) -> Any:
+    return dataclasses.replace(from_message(message), stamp_ns=stamp_ns)
 
 
 def _message(stored: Stored) -> Any:
@@ -159,10 +178,6 @@ def _message(stored: Stored) -> Any:
     # Bytes that are no such message make the library stumble in any way: struct, index, unicode, assertion.
     except Exception as error:
         raise ValueError(f"{len(stored.data)} bytes that are no {stored.message_type}") from error
-
-
-def _of_role(path: Path, selected: Mapping[str, str], role: str) -> Iterator[Stored]:
-    return read_messages(path, [selected[role]]) if role in selected else iter(())
 
 
 def _image_size(path: Path, topic: str) -> Tuple[int, int]:
@@ -184,23 +199,42 @@ def _rate(path: Path, topic: str) -> float:
     return 1e9 / period if period > 0 else 0.0
 
 
-def _camera(
-    path: Path, selected: Mapping[str, str], transforms: List[Any]
-) -> Tuple[Optional[CameraModel], Tuple[str, ...]]:
-    """The camera of the images, and what had to be assumed of it."""
-    for stored in _of_role(path, selected, CAMERA_INFO):
-        try:
-            info = _message(stored)
-            mounting = frame_from_base(transforms, info.header.frame_id)
-            camera = from_camera_info(info, level_camera() if mounting is None else mounting)
-        except ValueError as error:
-            raise InputError(f"{path}: topic {stored.topic}: {error}") from error
-        if camera is None:
-            return None, (f"no camera model: {stored.topic} is not calibrated",)
-        if mounting is None:
-            return camera, (
-                f"level camera {ASSUMED_CAMERA_HEIGHT} m above base_link: no static transform leads from base_link "
-                f"to {info.header.frame_id!r}",
-            )
+def _first_camera(
+    path: Path, selected: Mapping[str, str]
+) -> Tuple[StaticTransforms, Optional[CameraModel], Tuple[str, ...]]:
+    """How sensors are mounted at first, the first camera, and what had to be assumed of it.
+
+    All of it holds from the start of the drive, even where it was recorded after the first image.
+    """
+    transforms = StaticTransforms()
+    if STATIC_TRANSFORMS in selected:
+        for stored in reversed(list(read_messages(path, [selected[STATIC_TRANSFORMS]]))):
+            with contextlib.suppress(ValueError):  # reported as rejected when the drive is read
+                transforms = transforms.updated(_message(stored))
+    if CAMERA_INFO not in selected:
+        return transforms, None, ("no camera model: objects cannot be located",) if IMAGE in selected else ()
+    first = next(read_messages(path, [selected[CAMERA_INFO]]))
+    try:
+        return (transforms, *_camera(_message(first), transforms))
+    except ValueError as error:
+        raise InputError(f"{path}: topic {first.topic}: {error}") from error
+
+
+def _camera(message: Any, transforms: StaticTransforms) -> Tuple[Optional[CameraModel], Tuple[str, ...]]:
+    """The camera of a ``sensor_msgs/CameraInfo``, and what had to be assumed of it."""
+    frame_id = message.header.frame_id
+    mounting = transforms.from_base(frame_id)
+    camera = from_camera_info(message, level_camera() if mounting is None else mounting)
+    if camera is None:
+        return None, ("no camera model: the camera is not calibrated (k is 0)",)
+    if mounting is not None:
         return camera, ()
-    return None, ("no camera model: objects cannot be located",) if IMAGE in selected else ()
+    return camera, (
+        f"level camera {ASSUMED_CAMERA_HEIGHT} m above base_link: no static transform from there to {frame_id!r}",
+    )
+
+
+def _same(one: CameraModel, other: CameraModel) -> bool:
+    return all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)
+    )

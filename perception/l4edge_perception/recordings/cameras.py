@@ -102,21 +102,33 @@ def to_static_transform(child_from_base: np.ndarray, stamp_ns: int, frame_id: st
     return make("tf2_msgs/msg/TFMessage", transforms=[stamped])
 
 
-def frame_from_base(messages: Iterable[Any], frame_id: str) -> Optional[np.ndarray]:
-    """How ``frame_id`` is mounted, (4, 4), from ``tf2_msgs/TFMessage``; None where no chain leads to ``base_link``."""
-    parents: Dict[str, Tuple[str, np.ndarray]] = {}
-    for message in messages:
-        for entry in message.transforms:
-            parents[entry.child_frame_id.lstrip("/")] = (entry.header.frame_id.lstrip("/"), _matrix(entry.transform))
-    base_from_frame, frame = np.eye(4), frame_id.lstrip("/")
-    for _ in range(len(parents) + 1):
-        if frame == BASE_FRAME:
-            return np.linalg.inv(base_from_frame)
-        if frame not in parents:
-            return None
-        frame, parent_from_frame = parents[frame]
-        base_from_frame = parent_from_frame @ base_from_frame
-    return None
+class StaticTransforms:
+    """How frames are mounted on the vehicle, from ``tf2_msgs/TFMessage``."""
+
+    def __init__(self, messages: Iterable[Any] = ()) -> None:
+        self._parents: Dict[str, Tuple[str, np.ndarray]] = {}
+        for message in messages:
+            for entry in message.transforms:
+                parent = entry.header.frame_id.lstrip("/")
+                self._parents[entry.child_frame_id.lstrip("/")] = (parent, _matrix(entry.transform))
+
+    def updated(self, message: Any) -> "StaticTransforms":
+        """These and those of ``message``, which replace what they name anew."""
+        result = StaticTransforms([message])
+        result._parents = {**self._parents, **result._parents}
+        return result
+
+    def from_base(self, frame_id: str) -> Optional[np.ndarray]:
+        """(4, 4), takes a point from ``base_link`` to ``frame_id``; None where no chain of transforms leads there."""
+        base_from_frame, frame = np.eye(4), frame_id.lstrip("/")
+        for _ in range(len(self._parents) + 1):
+            if frame == BASE_FRAME:
+                return np.linalg.inv(base_from_frame)
+            if frame not in self._parents:
+                return None
+            frame, parent_from_frame = self._parents[frame]
+            base_from_frame = parent_from_frame @ base_from_frame
+        return None
 
 
 def _matrix(transform: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.bags import open_bag
 from l4edge_perception.recordings.cameras import ASSUMED_CAMERA_HEIGHT, pinhole
 from l4edge_perception.recordings.events import CameraEvent, Event, Recording
+from l4edge_perception.recordings.kitti import is_kitti, open_kitti
 from l4edge_perception.recordings.media import VIDEO_SUFFIXES, image_files, open_images, open_video
 from l4edge_perception.recordings.storage import is_bag
 
@@ -54,6 +55,8 @@ def _open(
     if is_bag(path):
         return open_bag(path, image_topic, remap)
     if path.is_dir():
+        if is_kitti(path):
+            return open_kitti(path, rate_hz)
         if image_files(path):
             return open_images(path, rate_hz)
         raise InputError(f"{path}: neither a rosbag2 nor a folder of images; accepted is {ACCEPTED}")

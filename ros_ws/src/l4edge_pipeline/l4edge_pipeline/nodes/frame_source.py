@@ -1,8 +1,9 @@
 """What every source of camera frames shares: publishers, and the way of a frame into shared memory."""
 
-from typing import Any, Callable
+from typing import Any, Callable, Tuple
 
 import numpy as np
+from rclpy.publisher import Publisher
 
 from l4edge_perception.recordings.cameras import to_camera_info, to_static_transform
 from l4edge_perception.recordings.images import FrameError, Image, to_image_message
@@ -17,16 +18,22 @@ from l4edge_pipeline.transport.frames import FrameWriter
 
 
 class FrameSourceNode(MeteredNode):
-    """The sensing stage, whatever its frames come from."""
+    """The sensing stage, whatever its frames come from.
+
+    Attributes:
+        roles: the outputs that this source has; on a vehicle others publish the rest.
+    """
+
+    roles: Tuple[str, ...] = ("frame", "image", "camera", "camera_pose")
 
     def __init__(self) -> None:
         super().__init__("sensing")
         self.writer = FrameWriter()
-        self.outputs = {
-            role: self.create_publisher(MESSAGE_TYPES[role], topic, LATCHED if role in LATCHED_ROLES else NEWEST)
-            for role, topic in self.stage.outputs.items()
-        }
+        self.outputs = {role: self._output(role, self.stage.outputs[role]) for role in self.roles}
         self._sequence = 0
+
+    def _output(self, role: str, topic: str) -> Publisher:
+        return self.create_publisher(MESSAGE_TYPES[role], topic, LATCHED if role in LATCHED_ROLES else NEWEST)
 
     def say(self, role: str, message: Any) -> None:
         """Publish a ``rosbags`` message on the output of that role."""

@@ -36,6 +36,8 @@ LOCKSTEP_TIMEOUT_S = 30.0
 class ReplayingNode(FrameSourceNode):
     """Plays a recording in real time, or in lockstep: each frame when the stages are done with the one before."""
 
+    roles = (*FrameSourceNode.roles, "odometry", "route", "ground_truth")
+
     def __init__(self) -> None:
         super().__init__()
         source = declare(self, "recording", "")

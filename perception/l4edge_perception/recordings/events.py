@@ -6,7 +6,7 @@ from typing import Callable, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from l4edge_perception.recordings.images import Image
+from l4edge_perception.recordings.images import FrameError, Image
 from l4edge_perception.types import CameraModel, EgoState, GroundTruth, Route
 
 FIRST_STAMP_NS = 1_000_000_000
@@ -34,6 +34,14 @@ class FrameEvent:
     def decode_into(self, target: np.ndarray) -> None:
         """The pixels written into ``target``, see :meth:`Image.decode_into`."""
         self.image.decode_into(target)
+
+    def checked(self) -> Union["FrameEvent", "RejectedEvent"]:
+        """This frame, or where it cannot be decoded, what it counts as."""
+        try:
+            self.decode()
+        except FrameError as error:
+            return RejectedEvent(self.stamp_ns, "image", self.sequence, True, str(error))
+        return self
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class RejectedEvent:
 
     Attributes:
         stamp_ns: when it was recorded.
-        topic: that it was recorded on.
+        topic: that it was recorded on, or its file.
         sequence: number among all messages of the topic, from 0.
         is_frame: whether it was to be a camera image.
         reason: one line.

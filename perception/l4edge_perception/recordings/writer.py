@@ -11,6 +11,8 @@ from l4edge_perception.files import new_folder
 from l4edge_perception.recordings.topics import LATCHED_TOPICS
 from l4edge_perception.recordings.typestore import load_typestore
 
+FILE_NAME = "bag_0.mcap"  # not named after the folder, so that a bag's bytes do not depend on its name
+
 METADATA_VERSION = 8
 """Of metadata.yaml: read by ROS 2 Humble (which ignores what came after version 5) and by everything newer."""
 
@@ -45,10 +47,9 @@ class BagWriter:
         from mcap.writer import CompressionType, Writer
 
         self._unfinished = new_folder(self._folder)
-        self._file_name = f"{self._folder.name}_0.mcap"
         try:
             self._path = self._unfinished.__enter__()
-            self._stream = open(str(self._path / self._file_name), "wb")
+            self._stream = open(str(self._path / FILE_NAME), "wb")
         except OSError as error:
             raise InputError(f"{self._folder}: cannot be written ({error.strerror})") from error
         # The library's own name holds its version; a fixed one keeps the bytes the same from one version to the next.
@@ -133,8 +134,8 @@ class BagWriter:
             "topics_with_message_count": [channel.information() for channel in self._channels.values()],
             "compression_format": "",
             "compression_mode": "",
-            "relative_file_paths": [self._file_name],
-            "files": [{"path": self._file_name, **self._extent()}],
+            "relative_file_paths": [FILE_NAME],
+            "files": [{"path": FILE_NAME, **self._extent()}],
             "custom_data": None,
             "ros_distro": "l4edge",
         }

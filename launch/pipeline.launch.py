@@ -1,0 +1,98 @@
+"""Start the pipeline: the nodes that stages.yaml names, with the parameters in config/.
+
+    ros2 launch l4edge_bringup pipeline.launch.py
+    ros2 launch l4edge_bringup pipeline.launch.py detector:=/models/mine record_to:=drive_1
+
+On live topics a node that dies is started again a few times. While it is away, the watchdog of the control node stops
+the vehicle. One that ends with exit code 2 has refused what it was given, which ends everything.
+"""
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import yaml
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch_ros.actions import Node
+
+CONFIG = Path(__file__).resolve().parent / "config"
+LIVE_SOURCE = "sensing"
+REFUSED = 2
+RESTARTS = 3
+
+ARGUMENTS = {
+    "stages_file": (str(CONFIG / "stages.yaml"), "Table of stages, topics, rates and budgets."),
+    "parameters_file": ("", "ROS parameter file that is stronger than those in config/."),
+    "detector": ("", "Model package: a folder, or the name of one that ships. Empty: as in the table of stages."),
+    "level": ("", "Operating point of the model package. Empty: as in the table of stages."),
+    "record_to": ("", "Folder to record results and stage records into. Empty: record nothing."),
+    "source": (LIVE_SOURCE, "Executable that plays the stage sensing: sensing (live topics) or replaying (a recording)."),
+    "log_level": ("info", "Severity from which nodes log."),
+}
+"""Launch argument: (default, description)."""
+
+
+def nodes(table, arguments):
+    """Make a launch action for every node of the table.
+
+    Args:
+        table: content of stages.yaml.
+        arguments: value of each launch argument.
+    """
+    live = arguments["source"] == LIVE_SOURCE
+    deaths = Counter()
+
+    def on_exit(event, context, name):
+        """End everything when a node refuses to work or keeps dying, or when any node of a replay ends."""
+        deaths[name] += 1
+        if context.is_shutdown or (live and event.returncode != REFUSED and deaths[name] <= RESTARTS):
+            return None
+        return Shutdown(reason="{} ended with exit code {}".format(name, event.returncode))
+
+    entries = {**table["stages"], **table.get("services", {})}
+    for name in dict.fromkeys(entry["node"] for entry in entries.values()):
+        if name == "recorder" and not arguments["record_to"]:
+            continue
+        files = [CONFIG / (name + ".param.yaml"), Path(arguments["parameters_file"] or "/nonexistent")]
+        yield Node(
+            package="l4edge_pipeline",
+            executable=arguments["source"] if name == "sensing" else name,
+            name=name,
+            output="screen",
+            parameters=[str(path) for path in files if path.is_file()] + [parameters(name, arguments)],
+            arguments=["--ros-args", "--log-level", arguments["log_level"]],
+            respawn=live,
+            respawn_delay=1.0,
+            respawn_max_retries=RESTARTS,
+            on_exit=partial(on_exit, name=name),
+        )
+
+
+def parameters(name, arguments):
+    """Return what the launch arguments say for the node ``name``."""
+    values = {"stages_file": arguments["stages_file"], "recorded": bool(arguments["record_to"])}
+    if name == "detection":
+        values.update({"package": arguments["detector"], "level": arguments["level"]})
+    elif name == "recorder":
+        values["folder"] = arguments["record_to"]
+    return {key: value for key, value in values.items() if value != ""}
+
+
+def start(context):
+    """Read the table of stages, now that the arguments are known."""
+    arguments = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    table = yaml.safe_load(Path(arguments["stages_file"]).read_text(encoding="utf-8"))
+    return list(nodes(table, arguments))
+
+
+def generate_launch_description():
+    """Return the arguments and the nodes."""
+    return LaunchDescription([
+        *(DeclareLaunchArgument(name, default_value=default, description=description)
+          for name, (default, description) in ARGUMENTS.items()),
+        # A thread pool in each node would fight for the cores that the networks need.
+        SetEnvironmentVariable("OMP_NUM_THREADS", "1"),
+        SetEnvironmentVariable("OPENBLAS_NUM_THREADS", "1"),
+        OpaqueFunction(function=start),
+    ])

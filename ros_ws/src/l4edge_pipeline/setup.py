@@ -1,0 +1,21 @@
+"""The ROS package: the nodes as executables for ``ros2 run`` and ``ros2 launch``.
+
+Dependencies and the ``l4edge`` command belong to the distribution ``l4edge``, see pyproject.toml of the repository.
+"""
+
+from setuptools import find_packages, setup
+
+NAME = "l4edge_pipeline"
+NODES = ["sensing", "replaying", "detection", "tracking", "planning", "control", "timing_monitor", "recorder"]
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + NAME]),
+        ("share/" + NAME, ["package.xml"]),
+    ],
+    entry_points={"console_scripts": ["{0} = {1}.nodes.{0}:main".format(node, NAME) for node in NODES]},
+    zip_safe=True,
+)

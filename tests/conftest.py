@@ -20,7 +20,7 @@ def _checked(root: Path, name: str) -> None:
     for path in files:
         relative = path.relative_to(root).as_posix()
         if expected.get(relative) != hashlib.sha256(path.read_bytes()).hexdigest():
-            pytest.skip("{} differs from its line in SHA256SUMS".format(path))
+            pytest.skip(f"{path} differs from its line in SHA256SUMS")
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def shared_data():
 
     def find(name: str) -> Path:
         if not (root / name).exists():
-            pytest.skip("no real recordings at {} (set L4EDGE_DATA)".format(root / name))
+            pytest.skip(f"no real recordings at {root / name} (set L4EDGE_DATA)")
         _checked(root, name)
         return root / name
 

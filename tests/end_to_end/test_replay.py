@@ -92,7 +92,9 @@ def wait_for_node(parent, module, tmp_path):
     """The process id of a child, once the replay is under way."""
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
-        listing = subprocess.run(["ps", "-o", "pid,args", "--ppid", str(parent)], capture_output=True, text=True)
+        listing = subprocess.run(
+            ["ps", "-o", "pid,args", "--ppid", str(parent)], capture_output=True, text=True, check=False
+        )
         for line in listing.stdout.splitlines():
             if module in line and list((tmp_path / "out").glob("*/bag.part/*.mcap")):
                 time.sleep(5.0)

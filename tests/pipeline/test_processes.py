@@ -31,7 +31,7 @@ def group(tmp_path, monkeypatch):
 
 def alive(pid):
     try:
-        with open("/proc/{}/stat".format(pid)) as stream:
+        with open(f"/proc/{pid}/stat") as stream:
             return stream.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -60,7 +60,7 @@ def test_missing_field_is_named(shipped, tmp_path):
     del shipped["stages"]["control"]["deadline_ms"]
     file = tmp_path / "stages.yaml"
     file.write_text(yaml.safe_dump(shipped))
-    with pytest.raises(InputError, match="stages.control: missing .*deadline_ms"):
+    with pytest.raises(InputError, match=r"stages\.control: missing .*deadline_ms"):
         load_stages(file)
 
 

@@ -26,15 +26,18 @@ class LazyGroup(click.Group):
         super().__init__(**settings)
         self.lazy_commands = commands
 
-    def list_commands(self, context):
+    def list_commands(self, context: click.Context) -> List[str]:
+        """Return the names of all commands."""
         return list(self.lazy_commands)
 
-    def get_command(self, context, name):
+    def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        """Import one command."""
         if name not in self.lazy_commands:
             return None
         return importlib.import_module(self.lazy_commands[name][0]).command
 
-    def format_commands(self, context, formatter):
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing any."""
         rows = [(name, text) for name, (_, text) in self.lazy_commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -51,7 +54,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     try:
         command.main(args=arguments, prog_name="l4edge")
     except InputError as error:
-        print("l4edge: error: {}".format(error), file=sys.stderr)
+        print(f"l4edge: error: {error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -104,21 +104,21 @@ def load_stages(path: Optional[Union[str, Path]] = None) -> StageTable:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError("{}: cannot be read: {}".format(path, error.strerror)) from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError("{}: is not valid YAML: {}".format(path, " ".join(str(error).split()))) from error
     if not isinstance(content, dict) or content.get("version") != 1:
-        raise InputError("{}: version: must be 1".format(path))
+        raise InputError(f"{path}: version: must be 1")
     unknown = set(content) - {"version", "stages", "chains", "services"}
     if unknown:
-        raise InputError("{}: unknown key {}; known: stages, chains, services".format(path, sorted(unknown)[0]))
+        raise InputError(f"{path}: unknown key {sorted(unknown)[0]}; known: stages, chains, services")
     tables = {}
     for key, kind in (("stages", Stage), ("chains", Chain), ("services", Service)):
         section = content.get(key) or {}
         if not isinstance(section, dict):
-            raise InputError("{}: {}: must map names to entries".format(path, key))
+            raise InputError(f"{path}: {key}: must map names to entries")
         tables[key] = {
-            name: _entry(kind, name, entry, "{}: {}.{}".format(path, key, name)) for name, entry in section.items()
+            name: _entry(kind, name, entry, f"{path}: {key}.{name}") for name, entry in section.items()
         }
     table = StageTable(**tables)
     _check(table, path)
@@ -127,62 +127,62 @@ def load_stages(path: Optional[Union[str, Path]] = None) -> StageTable:
 
 def _entry(kind: type, name: str, entry: Any, where: str) -> Any:
     if not isinstance(entry, dict):
-        raise InputError("{}: must be a mapping".format(where))
+        raise InputError(f"{where}: must be a mapping")
     types: Dict[str, Any] = kind.__annotations__
     values = dict(entry)
     for key, value in values.items():
         if key not in types or key == "name":
             known = ", ".join(sorted(set(types) - {"name"}))
-            raise InputError("{}.{}: unknown field; known: {}".format(where, key, known))
-        _check_type(types[key], value, "{}.{}".format(where, key))
+            raise InputError(f"{where}.{key}: unknown field; known: {known}")
+        _check_type(types[key], value, f"{where}.{key}")
     if kind is Chain and "stages" in values:
         values["stages"] = tuple(values["stages"])
     try:
         return kind(name=name, **values)
     except TypeError as error:
         missing = str(error).split(": ")[-1]
-        raise InputError("{}: missing {}".format(where, missing)) from error
+        raise InputError(f"{where}: missing {missing}") from error
 
 
 def _check_type(annotation: Any, value: Any, where: str) -> None:
     if annotation is float or annotation is int:
         valid = isinstance(value, (int, float) if annotation is float else int) and not isinstance(value, bool)
         if not valid or not 0 < value < float("inf"):
-            raise InputError("{}: must be a positive number, is {!r}".format(where, value))
+            raise InputError(f"{where}: must be a positive number, is {value!r}")
     elif annotation is str:
         if not isinstance(value, str) or not value:
-            raise InputError("{}: must be a word, is {!r}".format(where, value))
+            raise InputError(f"{where}: must be a word, is {value!r}")
     elif annotation == Optional[str]:
         if value is not None and not isinstance(value, str):
-            raise InputError("{}: must be a word or empty, is {!r}".format(where, value))
+            raise InputError(f"{where}: must be a word or empty, is {value!r}")
     elif annotation == Mapping[str, str]:
         if not isinstance(value, dict) or not all(isinstance(item, str) for pair in value.items() for item in pair):
-            raise InputError("{}: must map roles to topics".format(where))
+            raise InputError(f"{where}: must map roles to topics")
         for topic in value.values():
             if not topic.startswith("/"):
-                raise InputError("{}: topic {!r} must start with /".format(where, topic))
+                raise InputError(f"{where}: topic {topic!r} must start with /")
     elif not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError("{}: must be a list of words".format(where))
+        raise InputError(f"{where}: must be a list of words")
 
 
 def _check(table: StageTable, path: Path) -> None:
     for stage in table.stages.values():
         for key, role, roles in (("trigger", stage.trigger, stage.inputs), ("result", stage.result, stage.outputs)):
             if role not in roles:
-                where = "{}: stages.{}.{}".format(path, stage.name, key)
+                where = f"{path}: stages.{stage.name}.{key}"
                 raise InputError("{}: {!r} is no role of {}".format(where, role, ", ".join(roles) or "none"))
         if stage.engine not in ENGINES:
             raise InputError(
                 "{}: stages.{}.engine: {!r} is none of {}".format(path, stage.name, stage.engine, ", ".join(ENGINES))
             )
         if stage.queue_depth != 1:
-            raise InputError("{}: stages.{}.queue_depth: only 1 is supported".format(path, stage.name))
+            raise InputError(f"{path}: stages.{stage.name}.queue_depth: only 1 is supported")
     for chain in table.chains.values():
         for name in chain.stages:
             if name not in table.stages:
-                raise InputError("{}: chains.{}.stages: {!r} is no stage".format(path, chain.name, name))
+                raise InputError(f"{path}: chains.{chain.name}.stages: {name!r} is no stage")
         for before, after in zip(chain.stages, chain.stages[1:]):
             if table.predecessor(after) != before:
                 raise InputError(
-                    "{}: chains.{}.stages: {} is not triggered by {}".format(path, chain.name, after, before)
+                    f"{path}: chains.{chain.name}.stages: {after} is not triggered by {before}"
                 )

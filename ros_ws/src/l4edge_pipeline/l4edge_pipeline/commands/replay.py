@@ -54,7 +54,7 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     table = load_stages(stages)
     for path in params:
         if not path.is_file():
-            raise InputError("{}: no such parameter file".format(path))
+            raise InputError(f"{path}: no such parameter file")
     package = find_package(detector or table.stages["detection"].package or "detector").resolve()
     load_package(package)
     source = open_recording(recording, image_topic, parse_remapping(remap))

@@ -37,7 +37,7 @@ def command(detector: Optional[str], level: Optional[str], stages: Optional[Path
     table = load_stages(stages)
     for path in params:
         if not path.is_file():
-            raise InputError("{}: no such parameter file".format(path))
+            raise InputError(f"{path}: no such parameter file")
     package = find_package(detector or table.stages["detection"].package or "detector").resolve()
     load_package(package)
     folder = make_run_folder(out, "live")

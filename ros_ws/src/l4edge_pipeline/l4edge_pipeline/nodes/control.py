@@ -27,6 +27,7 @@ class ControlNode(StageNode):
         self.start()
 
     def process(self, value: Trajectory) -> ControlCommand:
+        """Follow the trajectory."""
         self.last_stamp_ns = value.stamp_ns
         self.last_arrival_ns = time.monotonic_ns()
         return self.controller.command(value, self.ego.take(), value.stamp_ns)

@@ -8,7 +8,7 @@ from l4edge_perception.recordings.messages import stamp_of
 from l4edge_perception.types import Detections
 from l4edge_pipeline.nodes.parameters import declare
 from l4edge_pipeline.nodes.runtime import run_node
-from l4edge_pipeline.nodes.stage_node import FrameDropped, StageNode
+from l4edge_pipeline.nodes.stage_node import FrameDroppedError, StageNode
 from l4edge_pipeline.resources import find_package
 from l4edge_pipeline.transport.frames import FrameHandle, FrameReader, FrameUnavailable
 
@@ -26,16 +26,18 @@ class DetectionNode(StageNode):
         self.start()
 
     def read(self, message: Any) -> Any:
+        """Keep the message: it is a handle, the pixels are looked up when the work starts."""
         return message
 
     def process(self, message: Any) -> Detections:
+        """Find the objects in the frame that the message names."""
         try:
             view = self.frames.open(FrameHandle.from_message(message))
         except FrameUnavailable as error:
-            raise FrameDropped("shared frame {}".format(error.reason)) from error
+            raise FrameDroppedError(f"shared frame {error.reason}") from error
         detections = self.detector.detect(view.pixels, stamp_of(message.header))
         if not view.is_intact():
-            raise FrameDropped("shared frame overwritten while it was read")
+            raise FrameDroppedError("shared frame overwritten while it was read")
         return detections
 
 

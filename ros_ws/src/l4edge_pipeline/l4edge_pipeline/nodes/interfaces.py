@@ -1,9 +1,6 @@
 """The message type of each role that a topic plays in stages.yaml."""
 
 from geometry_msgs.msg import TransformStamped
-from nav_msgs.msg import Odometry
-from sensor_msgs.msg import CameraInfo, Image
-
 from l4edge_msgs.msg import (
     ControlCommand,
     Detection2DArray,
@@ -14,6 +11,8 @@ from l4edge_msgs.msg import (
     TrackedObjectArray,
     Trajectory,
 )
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CameraInfo, Image
 
 MESSAGE_TYPES = {
     "image": Image,

@@ -27,7 +27,7 @@ def configure(node: Node, kind: Type[Configuration]) -> Configuration:
     try:
         return kind(**values)
     except ValueError as error:
-        raise InputError("{}: {}".format(node.get_fully_qualified_name(), error)) from error
+        raise InputError(f"{node.get_fully_qualified_name()}: {error}") from error
 
 
 def declare(node: Node, name: str, default: Any) -> Any:
@@ -36,5 +36,5 @@ def declare(node: Node, name: str, default: Any) -> Any:
         return node.declare_parameter(name, default).value
     except InvalidParameterTypeException as error:
         raise InputError(
-            "{}: parameter {} must be a {}".format(node.get_fully_qualified_name(), name, type(default).__name__)
+            f"{node.get_fully_qualified_name()}: parameter {name} must be a {type(default).__name__}"
         ) from error

@@ -21,6 +21,7 @@ class PlanningNode(StageNode):
         self.start()
 
     def process(self, value: Tracks) -> Trajectory:
+        """Plan for these tracks."""
         return self.planner.plan(value, self.ego.take(), self.route.take())
 
 

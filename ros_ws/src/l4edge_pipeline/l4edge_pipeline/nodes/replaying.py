@@ -4,9 +4,9 @@ import json
 import time
 from typing import Any, Callable, List, Optional
 
+from l4edge_msgs.msg import StageRecord
 from rclpy.duration import Duration
 
-from l4edge_msgs.msg import StageRecord
 from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.events import (
     CameraEvent,
@@ -84,8 +84,10 @@ class ReplayingNode(FrameSourceNode):
         spin(0.05)
         waited = time.monotonic() - self.waiting_since
         if self.lockstep and waited > LOCKSTEP_TIMEOUT_S:
-            raise InputError("stage {} gave no answer to the frame of stamp {} within {:.0f} s".format(
-                self.last_stage, self.waiting_for, LOCKSTEP_TIMEOUT_S))
+            raise InputError(
+                f"stage {self.last_stage} gave no answer to the frame of stamp {self.waiting_for} "
+                f"within {LOCKSTEP_TIMEOUT_S:.0f} s"
+            )
         return self.lockstep or waited < SETTLE_S
 
     def _release(self, event: Any, received_ns: int) -> None:
@@ -117,7 +119,7 @@ class ReplayingNode(FrameSourceNode):
             self.offered += 1
             self.meter.reject(event.sequence, CAMERA_FRAME, event.stamp_ns, received_ns, event.reason)
         else:
-            self.get_logger().warning("{}: {}".format(event.topic, event.reason))
+            self.get_logger().warning(f"{event.topic}: {event.reason}")
 
     def _on_record(self, serialized: bytes) -> None:
         record = decode(serialized, StageRecord)

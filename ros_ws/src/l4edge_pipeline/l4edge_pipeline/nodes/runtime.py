@@ -58,7 +58,7 @@ def run_node(make: Callable[[], Node], arguments: Optional[List[str]] = None) ->
         if hasattr(node, "close"):
             node.close(spin)
     except InputError as error:
-        print("l4edge: error: {}".format(error), file=sys.stderr, flush=True)
+        print(f"l4edge: error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except ExternalShutdownException:
         pass

@@ -4,10 +4,10 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Set
 
+from l4edge_msgs.msg import StageRecord as StageRecordMessage
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from l4edge_msgs.msg import StageRecord as StageRecordMessage
 from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.messages import from_message, make, make_header, stamp_of, to_message
 from l4edge_pipeline.nodes.interfaces import MESSAGE_TYPES, UNRECORDED_ROLES
@@ -21,7 +21,7 @@ from l4edge_pipeline.timing.records import StageRecord
 NANOSECONDS = 1_000_000_000
 
 
-class FrameDropped(Exception):
+class FrameDroppedError(Exception):
     """This frame gives no result; the next one may. The message says why, in words that repeat, for counting."""
 
 
@@ -51,7 +51,7 @@ class LatestInput:
         """The newest value, or None before the first.
 
         Raises:
-            FrameDropped: the newest message holds what cannot be used; a later one may.
+            FrameDroppedError: the newest message holds what cannot be used; a later one may.
         """
         handle = self._subscription.handle
         with handle:
@@ -64,7 +64,7 @@ class LatestInput:
             try:
                 self._value = self._convert(decode(self._serialized, self._type))
             except ValueError as error:
-                raise FrameDropped("{}: {}".format(self._topic, error)) from error
+                raise FrameDroppedError(f"{self._topic}: {error}") from error
             self._serialized = None
         return self._value
 
@@ -110,7 +110,7 @@ class MeteredNode(PipelineNode):
     def __init__(self, name: str):
         super().__init__(name)
         if name not in self.table.stages:
-            raise InputError("stages.yaml: stages.{}: missing; the node of that name needs it".format(name))
+            raise InputError(f"stages.yaml: stages.{name}: missing; the node of that name needs it")
         self.stage: Stage = self.table.stages[name]
         self.records_topic = self.table.services["timing_monitor"].inputs["records"]
         self.records = self.create_publisher(StageRecordMessage, self.records_topic, LOG)
@@ -155,7 +155,7 @@ class StageNode(MeteredNode):
         """The stage's work on one frame, from dataclass to dataclass.
 
         Raises:
-            FrameDropped: this frame gives no result.
+            FrameDroppedError: this frame gives no result.
         """
         raise NotImplementedError
 
@@ -169,11 +169,11 @@ class StageNode(MeteredNode):
             return
         try:
             result = self.process(self.read(message))
-        except (FrameDropped, ValueError) as reason:
+        except (FrameDroppedError, ValueError) as reason:
             frame.drop(str(reason))
             self._log_once(str(reason))
         except Exception as fault:  # whatever goes wrong with one frame must not end the stage
-            frame.drop("fault: {}".format(type(fault).__name__))
+            frame.drop(f"fault: {type(fault).__name__}")
             self._log_once(type(fault).__name__, traceback.format_exc())
         else:
             frame.finish()
@@ -188,7 +188,7 @@ class StageNode(MeteredNode):
     def _log_once(self, reason: str, detail: str = "") -> None:
         if reason not in self._logged and len(self._logged) < 100:
             self._logged.add(reason)
-            self.get_logger().error("frame dropped: {} (said once; all are counted) {}".format(reason, detail))
+            self.get_logger().error(f"frame dropped: {reason} (said once; all are counted) {detail}")
 
 
 def record_to_message(record: StageRecord) -> Any:

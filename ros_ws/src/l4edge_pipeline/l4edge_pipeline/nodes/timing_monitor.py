@@ -4,8 +4,8 @@ import time
 from typing import Dict, List, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-
 from l4edge_msgs.msg import StageRecord as StageRecordMessage
+
 from l4edge_pipeline.nodes.parameters import declare
 from l4edge_pipeline.nodes.quality import LOG
 from l4edge_pipeline.nodes.runtime import run_node
@@ -42,7 +42,7 @@ class TimingMonitorNode(PipelineNode):
         for health in self.health.values():
             level, text, values = health.report(now_ns)
             array.status.append(DiagnosticStatus(
-                level=LEVELS[level], name="l4edge: {}".format(health.stage.name), message=text,
+                level=LEVELS[level], name=f"l4edge: {health.stage.name}", message=text,
                 values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
             ))
         self.diagnostics.publish(array)

@@ -22,6 +22,7 @@ class TrackingNode(StageNode):
         self.start()
 
     def process(self, value: Detections) -> Tracks:
+        """Take one image's detections into the tracks."""
         return self.tracker.update(value, self.camera.take(), self.ego.take())
 
 

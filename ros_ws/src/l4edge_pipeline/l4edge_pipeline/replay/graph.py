@@ -58,7 +58,7 @@ class Graph:
             arguments += ["--params-file", str(path)]
         for name, value in {"stages_file": str(self._stages_file), **(values or {})}.items():
             # JSON is YAML, which is how ROS reads it: a string that looks like a number stays a string.
-            arguments += ["-p", "{}:={}".format(name, json.dumps(value))]
+            arguments += ["-p", f"{name}:={json.dumps(value)}"]
         return self._group.start(node, arguments, pipe)
 
 

@@ -43,6 +43,6 @@ def parse_remapping(pairs: Sequence[str]) -> Dict[str, str]:
     for pair in pairs:
         recorded, separator, expected = pair.partition(":=")
         if not separator or not recorded.startswith("/") or not expected.startswith("/"):
-            raise InputError("--remap {}: must be /recorded:=/expected".format(pair))
+            raise InputError(f"--remap {pair}: must be /recorded:=/expected")
         remapping[expected] = recorded
     return remapping

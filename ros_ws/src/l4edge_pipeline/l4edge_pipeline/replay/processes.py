@@ -56,8 +56,9 @@ class ProcessGroup:
         log = self._logs / (name + ".log")
         with log.open("ab") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m"] + arguments, env=self._environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if pipe else stream, stderr=stream, preexec_fn=_end_with_parent,
+                [sys.executable, "-m", *arguments], env=self._environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipe else stream, stderr=stream,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, nothing that a thread could hold
                 start_new_session=True,
             )
         child = Child(name, arguments, process, log)
@@ -84,7 +85,7 @@ class ProcessGroup:
         except subprocess.TimeoutExpired:
             child.process.kill()
             child.process.wait()
-            raise InputError("node {} did not end within {:.0f} s; see {}".format(name, STOP_S, child.log)) from None
+            raise InputError(f"node {name} did not end within {STOP_S:.0f} s; see {child.log}") from None
         if child.process.returncode != 0:
             raise InputError(describe_death(child))
 
@@ -92,10 +93,10 @@ class ProcessGroup:
 def describe_death(child: Child) -> str:
     """One line: which node, how it ended, what it said last, where the rest is."""
     code = child.process.returncode
-    how = "was ended by {}".format(signal.Signals(-code).name) if code < 0 else "ended with exit code {}".format(code)
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     lines = child.log.read_text(errors="replace").strip().splitlines()
     last = ": {}".format(lines[-1].replace("l4edge: error: ", "")) if lines else ""
-    return "node {} {}{} (its log: {})".format(child.name, how, last, child.log)
+    return f"node {child.name} {how}{last} (its log: {child.log})"
 
 
 def wait_while(condition, seconds: float, step: float = 0.02) -> bool:

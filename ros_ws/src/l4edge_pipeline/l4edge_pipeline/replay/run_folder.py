@@ -11,7 +11,7 @@ def make_run_folder(out: Path, name: str) -> Path:
     """A new folder below ``out``, named after the moment and the recording."""
     stem = "{}_{}".format(datetime.now().strftime("%Y%m%d_%H%M%S"), name)
     for suffix in range(1000):
-        folder = out / (stem if suffix == 0 else "{}_{}".format(stem, suffix))
+        folder = out / (stem if suffix == 0 else f"{stem}_{suffix}")
         try:
             folder.mkdir(parents=True)
             return folder
@@ -23,7 +23,7 @@ def make_run_folder(out: Path, name: str) -> Path:
 def point_latest(folder: Path) -> Path:
     """Make ``latest`` beside ``folder`` point to it, in one step."""
     link = folder.parent / LATEST
-    temporary = folder.parent / (LATEST + ".{}".format(os.getpid()))
+    temporary = folder.parent / (LATEST + f".{os.getpid()}")
     temporary.symlink_to(folder.name)
     os.replace(str(temporary), str(link))
     return link

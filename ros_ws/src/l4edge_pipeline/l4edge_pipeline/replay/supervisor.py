@@ -48,7 +48,7 @@ class Supervisor:
         self._last_death[dead.name] = now
         if refused(dead) or self._deaths[dead.name] > RESTARTS:
             raise InputError(describe_death(dead))
-        self._say("{}; starting it again ({} of {})".format(describe_death(dead), self._deaths[dead.name], RESTARTS))
+        self._say(f"{describe_death(dead)}; starting it again ({self._deaths[dead.name]} of {RESTARTS})")
         self._restart(dead.name)
 
 

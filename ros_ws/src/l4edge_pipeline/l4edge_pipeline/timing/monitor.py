@@ -21,7 +21,7 @@ class StageHealth:
         self.stage = stage
         self._silence_ns = int(silence_s * 1e9)
         self._histogram = LatencyHistogram()
-        self._counts = {outcome: 0 for outcome in Outcome}
+        self._counts = dict.fromkeys(Outcome, 0)
         self._misses = 0
         self._reported_misses = 0
         self._reported_drops = 0
@@ -44,12 +44,12 @@ class StageHealth:
         values["deadline_misses"] = self._misses
         if self._histogram.count:
             values.update(
-                {"p{}_ms".format(share): round(self._histogram.percentile(share), 3) for share in (50, 90, 99)}
+                {f"p{share}_ms": round(self._histogram.percentile(share), 3) for share in (50, 90, 99)}
             )
         if self._last_record_ns is None:
             return "ok", "no frame yet", values
         if now_ns - self._last_record_ns > self._silence_ns:
-            return "error", "silent for {:.1f} s".format((now_ns - self._last_record_ns) * 1e-9), values
+            return "error", f"silent for {(now_ns - self._last_record_ns) * 1e-9:.1f} s", values
         if misses or drops:
-            return "warning", "{} deadline misses, {} drops since the last report".format(misses, drops), values
+            return "warning", f"{misses} deadline misses, {drops} drops since the last report", values
         return "ok", "on time", values

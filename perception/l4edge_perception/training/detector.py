@@ -1,0 +1,280 @@
+"""Train the camera detector: ``python -m l4edge_perception.training.detector --data DATASET --out RUN``.
+
+The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
+"""
+
+import io
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor, nn
+
+from l4edge_perception.errors import InputError
+from l4edge_perception.files import write_bytes
+from l4edge_perception.models.detector import STRIDES, DetectorConfig, DetectorNetwork
+from l4edge_perception.training.augmentation import AugmentationConfig
+from l4edge_perception.training.batches import Batch, training_batches
+from l4edge_perception.training.dataset import Frame, read_split
+from l4edge_perception.training.detector_loss import DetectorLoss, LossConfig
+from l4edge_perception.training.detector_result import evaluate_network, finish_run
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run.
+
+    Attributes:
+        epochs: passes over the training images.
+        time_limit_s: wall time for the passes, or 0. The learning rate falls with whichever of passes and time is
+            nearer its end, so a slow machine gets a shorter but complete schedule (and no bit-equal repetition).
+        batch_size: images per step. learning_rate: highest, reached after warm_up_steps. weight_decay: of AdamW.
+        average_decay: of the moving average of weights that is evaluated and shipped.
+        seed: of weights, order and augmentation.
+        validation_images: how many validation images are judged after a pass.
+    """
+
+    epochs: int = 30
+    time_limit_s: float = 0.0
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warm_up_steps: int = 300
+    average_decay: float = 0.999
+    seed: int = 0
+    validation_images: int = 240
+    network: DetectorConfig = field(default_factory=DetectorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+
+@dataclass
+class TrainingState:
+    """All that a resumed run needs to go on as if it had not stopped at the end of a pass."""
+
+    network: DetectorNetwork
+    average: DetectorNetwork
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    epoch: int = 0
+    elapsed_s: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
+    """A fresh network and its optimizer."""
+    torch.manual_seed(config.seed)
+    network = _channels_last(DetectorNetwork(config.network), device)
+    average = _channels_last(DetectorNetwork(config.network), device).eval()
+    average.load_state_dict(network.state_dict())
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    kept = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return TrainingState(network, average, torch.optim.AdamW(groups, lr=config.learning_rate))
+
+
+def _channels_last(network: DetectorNetwork, device: torch.device) -> DetectorNetwork:
+    """The network on its device in the layout that makes bf16 convolutions fast."""
+    for parameter in network.parameters():
+        layout = torch.channels_last if parameter.ndim == 4 else torch.contiguous_format
+        parameter.data = parameter.data.to(device, memory_format=layout)
+    return network.to(device)
+
+
+def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) -> None:
+    """Write everything of a run into one file, whole or not at all."""
+    content = {
+        "config": asdict(config),
+        "network": state.network.state_dict(),
+        "average": state.average.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+        "epoch": state.epoch,
+        "elapsed_s": state.elapsed_s,
+        "history": state.history,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path, state: TrainingState) -> None:
+    """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another network."""
+    if not path.exists():
+        raise InputError(f"{path}: no checkpoint to resume from; start without --resume")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        for part in ("network", "average", "optimizer"):
+            getattr(state, part).load_state_dict(content[part])
+        for part in ("step", "epoch", "elapsed_s", "history"):
+            setattr(state, part, content[part])
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(f"{path}: not a checkpoint of this network ({error}); start without --resume") from error
+
+
+def train(
+    frames: list[Frame],
+    config: TrainingConfig,
+    state: TrainingState,
+    after_epoch: Callable[[TrainingState], None],
+    on_step: Callable[[TrainingState, int, float], None] = lambda state, steps, loss: None,
+) -> None:
+    """Run the passes that are left, changing ``state``.
+
+    Args:
+        frames: training images; at least one batch.
+        config: the run.
+        state: fresh, or as loaded from a checkpoint.
+        after_epoch: called when a pass has ended, for checkpoints and evaluation.
+        on_step: called after each step with the number of steps in a pass and the loss.
+    """
+    steps = len(frames) // config.batch_size
+    if steps == 0:
+        raise InputError(f"{len(frames)} training images do not fill one batch of {config.batch_size}; make more")
+    device = next(state.network.parameters()).device
+    canvas = (config.network.height, config.network.width)
+    loss_function = DetectorLoss(*canvas, STRIDES, config.loss).to(device)
+    started = time.monotonic() - state.elapsed_s
+    while state.epoch < config.epochs and _progress(state, config, steps) < 1.0:
+        state.network.train()
+        sums = torch.zeros(3)
+        seed = (config.seed, state.epoch)
+        count = 0
+        for batch in training_batches(frames, config.batch_size, canvas, seed, config.augmentation):
+            rate = learning_rate(config, state.step, _progress(state, config, steps))
+            losses = _train_step(state, batch, loss_function, config, rate)
+            state.elapsed_s = time.monotonic() - started
+            sums += losses.detach().cpu()
+            count += 1
+            on_step(state, steps, float(losses[0]))
+            if config.time_limit_s and state.elapsed_s >= config.time_limit_s:
+                break
+        state.epoch += 1
+        names = ("loss", "score_loss", "box_loss")
+        state.history.append(
+            {"epoch": state.epoch, "step": state.step, **dict(zip(names, (sums / count).tolist(), strict=True))}
+        )
+        after_epoch(state)
+        state.elapsed_s = time.monotonic() - started
+
+
+def _train_step(
+    state: TrainingState, batch: Batch, loss_function: nn.Module, config: TrainingConfig, rate: float
+) -> Tensor:
+    """One step; the total loss and its parts, (3,)."""
+    device = next(state.network.parameters()).device
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    # NHWC pixels seen as NCHW are channels_last already, the layout in which bf16 convolutions are fast; and bf16
+    # holds 0..255 exactly.
+    images = batch.pixels.to(device).permute(0, 3, 1, 2).to(torch.bfloat16)
+    with torch.autocast(device.type, torch.bfloat16):
+        outputs = state.network(images)
+    losses = loss_function(outputs.float(), type(batch.targets)(*(part.to(device) for part in batch.targets)))
+    state.optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()
+    nn.utils.clip_grad_norm_(state.network.parameters(), 10.0)
+    state.optimizer.step()
+    state.step += 1
+    # The average follows quickly at first, or the random start would stay in it for thousands of steps.
+    decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        for mean, value in zip(state.average.state_dict().values(), state.network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+    return torch.stack([losses.total.detach(), losses.score, losses.box])
+
+
+def _progress(state: TrainingState, config: TrainingConfig, steps_per_epoch: int) -> float:
+    """0 at the start, 1 when passes or time are used up."""
+    by_steps = state.step / (config.epochs * steps_per_epoch)
+    by_time = state.elapsed_s / config.time_limit_s if config.time_limit_s else 0.0
+    return min(max(by_steps, by_time), 1.0)
+
+
+def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
+    """Linear warm-up, then half a cosine down to one hundredth."""
+    warm = min(1.0, (step + 1) / config.warm_up_steps)
+    return config.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with train, validation, test.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--time-limit", type=float, default=0.0, help="Wall time of the training in minutes; 0 for none.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="CPU threads of torch; another two read images.",
+)
+def command(
+    data: Path,
+    out: Path,
+    resume: bool,
+    device: str,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    time_limit: float,
+    threads: int,
+) -> None:
+    """Train the camera detector and write its model package."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    torch.set_num_threads(threads)
+    config = TrainingConfig(epochs=epochs, batch_size=batch_size, seed=seed, time_limit_s=60 * time_limit)
+    frames = read_split(data, "train")
+    validation = read_split(data, "validation")
+    validation = validation[:: max(1, len(validation) // config.validation_images)]
+    state = new_state(config, torch.device(device))
+    checkpoint = out / "checkpoint.pt"
+    if resume:
+        load_checkpoint(checkpoint, state)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("train")
+
+        def on_step(state: TrainingState, steps: int, loss: float) -> None:
+            text = f"pass {state.epoch + 1}/{config.epochs} loss {loss:.3f}"
+            progress.update(task, total=steps, completed=state.step % steps or steps, description=text)
+
+        def after_epoch(state: TrainingState) -> None:
+            judged = evaluate_network(state.average, validation)
+            state.history[-1].update(validation_ap50=judged.ap50, validation_ap=judged.ap)
+            save_checkpoint(checkpoint, state, config)
+            console.print(
+                " ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items()),
+                f"elapsed {state.elapsed_s:.0f} s",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+        train(frames, config, state, after_epoch, on_step)
+    finish_run(data, out, state.average, asdict(config), state.history, state.elapsed_s)
+    console.print(f"wrote {out / 'package'} and {out / 'result.json'}")
+
+
+if __name__ == "__main__":
+    try:
+        command()
+    except InputError as error:
+        print(f"l4edge: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,171 @@
+"""The controller: trajectory and ego state in, command out; and the watchdog over both."""
+
+import math
+from dataclasses import astuple, dataclass
+from typing import Optional, Tuple
+
+import numpy as np
+
+from l4edge_perception.types import ControlCommand, EgoState, Trajectory
+from l4edge_pipeline.control.config import ControllerConfig
+from l4edge_pipeline.control.steering import Pose, nearest_point, steering_angle
+
+
+@dataclass(frozen=True)
+class ControllerState:
+    """All that one command hands on to the next.
+
+    Attributes:
+        stamp_ns: of the last command, or None before the first.
+        steering_angle: last asked for, radians.
+        acceleration: last asked for, metres per second squared.
+        integral: of the speed law, metres per second squared.
+        trajectory: the last usable one; a safe stop steers along its path.
+    """
+
+    stamp_ns: Optional[int] = None
+    steering_angle: float = 0.0
+    acceleration: float = 0.0
+    integral: float = 0.0
+    trajectory: Optional[Trajectory] = None
+
+
+class Controller:
+    """Follows trajectories; without a usable one it brakes comfortably along the last one and then stands.
+
+    A command depends on the arguments, the configuration and ``state`` alone; no clock is read.
+
+    Attributes:
+        config: the parameters.
+        state: what the last command left for the next.
+    """
+
+    def __init__(self, config: ControllerConfig) -> None:
+        self.config = config
+        self.state = ControllerState()
+
+    def command(self, trajectory: Optional[Trajectory], ego: Optional[EgoState], stamp_ns: int) -> ControlCommand:
+        """Decide for the moment ``stamp_ns``.
+
+        Trajectory and ego state are usable when they are finite, not too old by their stamps, and near each other.
+        The first command after a fault that finds both usable is a normal one again.
+
+        Args:
+            trajectory: the newest one, or None.
+            ego: the newest ego state, or None.
+            stamp_ns: now, on the clock of the stamps.
+
+        Returns:
+            A command with the trajectory's stamp, or in a safe stop with ``stamp_ns``.
+        """
+        config = self.config
+        if self.state.stamp_ns is None or stamp_ns < self.state.stamp_ns:
+            # The first command, or the clock was set back: another recording, or the beginning of the same again.
+            self.state = _start(ego, config)
+            elapsed = config.period_s
+        else:
+            elapsed = min((stamp_ns - self.state.stamp_ns) / 1e9, config.maximum_trajectory_age_s)
+        state = self.state
+        if not _usable_ego(ego, stamp_ns, config):
+            ego = None
+        if not _usable_trajectory(trajectory, stamp_ns, config):
+            trajectory = None
+
+        steering, near = state.steering_angle, False
+        followed = trajectory or state.trajectory
+        if followed is not None and ego is not None:
+            pose = _moved(ego, (stamp_ns - ego.stamp_ns) / 1e9 + config.actuation_delay_s)
+            point = nearest_point(followed.positions, followed.yaws, pose, config.curvature_window_m)
+            near = point.distance <= config.maximum_path_distance_m
+            if near and point.curvature is not None:
+                steering = steering_angle(point, point.curvature, ego.speed, config)
+        if trajectory is not None and ego is not None and near:
+            stamp, emergency = trajectory.stamp_ns, False
+            acceleration, speed, integral = _follow(trajectory, ego, stamp_ns, elapsed, state.integral, config)
+        else:
+            stamp, emergency = stamp_ns, True
+            acceleration, speed, integral = _safe_stop(ego, state.acceleration, config), 0.0, 0.0
+            trajectory = state.trajectory
+        steering = _towards(state.steering_angle, steering, config.maximum_steering_rate_radps * elapsed)
+        acceleration = _towards(state.acceleration, acceleration, config.maximum_jerk_mps3 * elapsed)
+        self.state = ControllerState(stamp_ns, steering, acceleration, integral, trajectory)
+        return ControlCommand(stamp, steering, acceleration, speed, emergency)
+
+
+def _start(ego: Optional[EgoState], config: ControllerConfig) -> ControllerState:
+    """Take over from what the vehicle does already, where that can be seen from its motion."""
+    if ego is None or not _finite_ego(ego) or ego.speed < 1.0:
+        return ControllerState()
+    angle = math.atan(config.wheelbase_m * ego.yaw_rate / ego.speed)
+    return ControllerState(
+        steering_angle=_within(angle, -config.maximum_steering_rad, config.maximum_steering_rad),
+        acceleration=_within(ego.acceleration, -config.maximum_deceleration_mps2, config.maximum_acceleration_mps2),
+    )
+
+
+def _follow(
+    trajectory: Trajectory, ego: EgoState, stamp_ns: int, elapsed: float, integral: float, config: ControllerConfig
+) -> Tuple[float, float, float]:
+    """Acceleration, aimed speed and new integral: the planned acceleration plus PI on the speed."""
+    acting = (stamp_ns - trajectory.stamp_ns) / 1e9 + config.actuation_delay_s
+    aimed = float(np.interp(acting, trajectory.times, trajectory.speeds))
+    soon = (trajectory.times >= acting) & (trajectory.times <= acting + config.moving_off_time_s)
+    moving_off = bool((trajectory.speeds[soon] >= config.standing_speed_mps).any())
+    if max(ego.speed, aimed) < config.standing_speed_mps and not moving_off:
+        return -config.holding_deceleration_mps2, aimed, 0.0
+
+    planned = float(np.interp(acting, trajectory.times, trajectory.accelerations))
+    measured_at = (ego.stamp_ns - trajectory.stamp_ns) / 1e9
+    error = float(np.interp(measured_at, trajectory.times, trajectory.speeds)) - ego.speed
+    wanted = planned + config.speed_gain_1ps * error + integral
+    limited = _within(wanted, -config.maximum_deceleration_mps2, config.maximum_acceleration_mps2)
+    # Against wind-up: what the limits cut off must not be integrated further.
+    if wanted == limited or (wanted - limited) * error < 0:
+        integral += config.integral_gain_1ps2 * error * elapsed
+        integral = _within(integral, -config.integral_limit_mps2, config.integral_limit_mps2)
+    return limited, aimed, integral
+
+
+def _safe_stop(ego: Optional[EgoState], acceleration: float, config: ControllerConfig) -> float:
+    """Brake comfortably, or go on braking as hard as before, to a standstill; then hold the vehicle there."""
+    if ego is not None and ego.speed < config.standing_speed_mps:
+        return -config.holding_deceleration_mps2
+    return min(-config.safe_stop_deceleration_mps2, acceleration)
+
+
+def _finite_ego(ego: EgoState) -> bool:
+    return all(map(math.isfinite, astuple(ego)))
+
+
+def _usable_ego(ego: Optional[EgoState], stamp_ns: int, config: ControllerConfig) -> bool:
+    return (
+        ego is not None and _finite_ego(ego) and abs(stamp_ns - ego.stamp_ns) / 1e9 <= config.maximum_odometry_age_s
+    )
+
+
+def _usable_trajectory(trajectory: Optional[Trajectory], stamp_ns: int, config: ControllerConfig) -> bool:
+    if trajectory is None or abs(stamp_ns - trajectory.stamp_ns) / 1e9 > config.maximum_trajectory_age_s:
+        return False
+    numbers = (trajectory.times, trajectory.positions, trajectory.yaws, trajectory.speeds, trajectory.accelerations)
+    return (
+        len(trajectory.times) > 1
+        and all(bool(np.isfinite(values).all()) for values in numbers)
+        and bool((np.diff(trajectory.times) > 0).all())
+    )
+
+
+def _moved(ego: EgoState, seconds: float) -> Pose:
+    """Where the vehicle is ``seconds`` later, with the same speed and yaw rate."""
+    middle = ego.yaw + ego.yaw_rate * seconds / 2
+    distance = ego.speed * seconds
+    return Pose(
+        ego.x + distance * math.cos(middle), ego.y + distance * math.sin(middle), ego.yaw + ego.yaw_rate * seconds
+    )
+
+
+def _towards(value: float, target: float, step: float) -> float:
+    return _within(target, value - step, value + step)
+
+
+def _within(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)

@@ -1,0 +1,195 @@
+"""The planner: tracks, ego state and route in, trajectory out."""
+
+import math
+from dataclasses import astuple, dataclass, replace
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from l4edge_perception.types import EgoState, Route, Tracks, Trajectory
+from l4edge_pipeline.planning.config import PlannerConfig
+from l4edge_pipeline.planning.obstacles import obstacles_ahead, unplaced
+from l4edge_pipeline.planning.path import drive_path, lateral_return
+from l4edge_pipeline.planning.reasons import NO_ODOMETRY, NO_ROUTE, OFF_ROUTE, STALE_ODOMETRY
+from l4edge_pipeline.planning.route import RouteLine, route_line, straight_line
+from l4edge_pipeline.planning.speed import AllowedSpeed, allowed_speed, speed_profile
+
+_SEARCH_M = 30.0  # how far around the last arc length the vehicle is looked for first
+
+
+@dataclass(frozen=True)
+class PlannerState:
+    """All that one plan hands on to the next.
+
+    Attributes:
+        arc_length: of the vehicle on the route, metres, or None while it is not on one.
+        trajectory: the last one, or None.
+        unplaced_objects: possible obstacles of the last frame that were left out, their position being unknown.
+    """
+
+    arc_length: Optional[float] = None
+    trajectory: Optional[Trajectory] = None
+    unplaced_objects: int = 0
+
+
+class _Place(NamedTuple):
+    """The line to follow and where the vehicle is on it; ``fault`` is "" on a route that can be followed."""
+
+    line: RouteLine
+    allowed: AllowedSpeed
+    s: float
+    offset: float
+    heading_error: float
+    fault: str
+
+
+class Planner:
+    """Follows the centre line and yields to what is in the way.
+
+    A plan depends on the arguments, the configuration and ``state`` alone; no clock is read.
+
+    Attributes:
+        config: the parameters.
+        state: what the last plan left for the next.
+    """
+
+    def __init__(self, config: PlannerConfig) -> None:
+        self.config = config
+        self.state = PlannerState()
+        self._route: Optional[Route] = None
+        self._line: Optional[RouteLine] = None
+        self._allowed: Optional[AllowedSpeed] = None
+
+    def plan(self, tracks: Tracks, ego: Optional[EgoState], route: Optional[Route]) -> Trajectory:
+        """Plan from the stamp of ``tracks``.
+
+        A fault of the inputs ends in a trajectory that brakes to a standstill and names the fault as its reason.
+
+        Args:
+            tracks: objects at ``tracks.stamp_ns``; those without a finite position are left out and counted.
+            ego: newest ego state, or None.
+            route: the lane to follow, or None. The same object handed in again costs nothing.
+        """
+        config = self.config
+        self._take_route(route)
+        missing = int(np.count_nonzero(unplaced(tracks)))
+        if ego is None or not all(map(math.isfinite, astuple(ego))):
+            trajectory = _standing(tracks.stamp_ns, config)
+            self.state = PlannerState(self.state.arc_length, trajectory, missing)
+            return trajectory
+
+        age = (tracks.stamp_ns - ego.stamp_ns) / 1e9
+        stale = abs(age) > config.maximum_odometry_age_s
+        ego = _moved(ego, math.copysign(min(abs(age), config.maximum_odometry_age_s), age))
+        place = self._place(ego)
+        fault = STALE_ODOMETRY if stale else place.fault
+        allowed = _standstill(place.line) if fault else place.allowed
+
+        curvature = float(place.line.poses(np.array([place.s]))[2][0])
+        back = lateral_return(place.s, place.offset, place.heading_error, curvature, ego.speed, config)
+        reach = config.horizon_s * (max(ego.speed, 0.0) + config.maximum_acceleration_mps2 * config.horizon_s / 2)
+        path = drive_path(place.line, back, max(reach, config.object_range_m))
+        obstacles = obstacles_ahead(tracks, place.line, back, ego, config)
+        start = self._acceleration(tracks.stamp_ns, ego)
+        profile = speed_profile(path, allowed, obstacles, ego.speed, start, config)
+        trajectory = Trajectory(
+            stamp_ns=tracks.stamp_ns,
+            times=config.step_s * np.arange(len(profile.speeds)),
+            positions=np.column_stack(
+                [np.interp(profile.distances, path.distances, path.positions[:, axis]) for axis in (0, 1)]
+            ),
+            yaws=np.interp(profile.distances, path.distances, path.yaws),
+            speeds=profile.speeds,
+            accelerations=profile.accelerations,
+            reason=fault or profile.reason,
+            obstacle_id=profile.obstacle_id,
+        )
+        self.state = PlannerState(None if place.fault else place.s, trajectory, missing)
+        return trajectory
+
+    def _take_route(self, route: Optional[Route]) -> None:
+        if route is self._route:
+            return
+        if not _same(route, self._route):
+            config = self.config
+            self._line = route_line(route, config.maximum_speed_mps, config.curvature_window_m) if route else None
+            self._allowed = allowed_speed(self._line, config) if self._line else None
+            self.state = replace(self.state, arc_length=None)
+        self._route = route
+
+    def _place(self, ego: EgoState) -> _Place:
+        """Find the vehicle on the route: near where it was, else anywhere; else go straight ahead to a standstill."""
+        config, line, allowed = self.config, self._line, self._allowed
+        if line is None or allowed is None:
+            return _straight_ahead(ego, NO_ROUTE, config)
+        place = None if self.state.arc_length is None else _on_line(line, allowed, ego, self.state.arc_length, config)
+        if place is None:
+            away = np.hypot(line.positions[:, 0] - ego.x, line.positions[:, 1] - ego.y)
+            along = np.abs(_wrapped(line.yaws - ego.yaw)) <= config.maximum_heading_error_rad
+            nearest = line.step * float(np.argmin(np.where(along, away, np.inf)))
+            place = _on_line(line, allowed, ego, nearest, config)
+        return place or _straight_ahead(ego, OFF_ROUTE, config)
+
+    def _acceleration(self, stamp_ns: int, ego: EgoState) -> float:
+        """What the last plan accelerates with now, or the measured value where the vehicle does not follow it."""
+        last = self.state.trajectory
+        if last is not None:
+            elapsed = (stamp_ns - last.stamp_ns) / 1e9
+            if 0 < elapsed <= self.config.plan_memory_s:
+                speed = float(np.interp(elapsed, last.times, last.speeds))
+                if abs(speed - ego.speed) <= self.config.plan_deviation_mps:
+                    # Each acceleration holds from its time to the next; take the one that is just ending.
+                    return float(last.accelerations[max(int(np.searchsorted(last.times, elapsed - 1e-6)) - 1, 0)])
+        return ego.acceleration
+
+
+def _on_line(
+    line: RouteLine, allowed: AllowedSpeed, ego: EgoState, centre: float, config: PlannerConfig
+) -> Optional[_Place]:
+    """The vehicle's place on the part of the route around arc length ``centre``, or None where it is not there."""
+    projected, offsets = line.project(np.array([[ego.x, ego.y]]), centre - _SEARCH_M, centre + _SEARCH_M)
+    s, offset = float(projected[0]), float(offsets[0])
+    error = float(_wrapped(ego.yaw - line.poses(projected)[1])[0])
+    beyond = max(-s, s - line.length, 0.0)
+    if max(abs(offset), beyond) > config.maximum_route_distance_m or abs(s - centre) > _SEARCH_M:
+        return None
+    return _Place(line, allowed, s, offset, error, "") if abs(error) <= config.maximum_heading_error_rad else None
+
+
+def _straight_ahead(ego: EgoState, fault: str, config: PlannerConfig) -> _Place:
+    line = straight_line(ego.x, ego.y, ego.yaw, config.object_range_m)
+    return _Place(line, _standstill(line), 0.0, 0.0, 0.0, fault)
+
+
+def _standstill(line: RouteLine) -> AllowedSpeed:
+    return AllowedSpeed(line.step, np.zeros(len(line.positions)), np.zeros(len(line.positions), np.intp))
+
+
+def _standing(stamp_ns: int, config: PlannerConfig) -> Trajectory:
+    """Stand at the map's origin, as good as any place while the vehicle's own is unknown."""
+    times = config.step_s * np.arange(round(config.horizon_s / config.step_s) + 1)
+    zeros = np.zeros(len(times))
+    return Trajectory(stamp_ns, times, np.zeros((len(times), 2)), zeros, zeros, zeros, NO_ODOMETRY)
+
+
+def _moved(ego: EgoState, seconds: float) -> EgoState:
+    """The ego state ``seconds`` later, with the same speed and yaw rate."""
+    middle = ego.yaw + ego.yaw_rate * seconds / 2
+    return replace(
+        ego,
+        x=ego.x + ego.speed * seconds * math.cos(middle),
+        y=ego.y + ego.speed * seconds * math.sin(middle),
+        yaw=ego.yaw + ego.yaw_rate * seconds,
+    )
+
+
+def _wrapped(angles: np.ndarray) -> np.ndarray:
+    return (angles + np.pi) % (2 * np.pi) - np.pi
+
+
+def _same(first: Optional[Route], second: Optional[Route]) -> bool:
+    if first is None or second is None:
+        return first is second
+    return all(
+        np.array_equal(getattr(first, name), getattr(second, name)) for name in ("centre_line", "speed_limits")
+    )

@@ -1,0 +1,16 @@
+"""Why a trajectory has the speed it has: the law that binds at its first moment, in one word."""
+
+CRUISE = "cruise"  # the speed limit, or the way up to it
+CURVE = "curve"  # a curve here or ahead allows no more
+FOLLOW = "follow"  # a moving object ahead in the lane
+STOP = "stop"  # a standing object ahead in the lane
+YIELD = "yield"  # an object that is predicted to enter the lane
+ARRIVE = "arrive"  # the end of the route
+
+# The reasons below are faults: the vehicle brakes comfortably to a standstill.
+NO_ROUTE = "no_route"  # none yet, or one that cannot be driven (fewer than two points, a value that is not finite)
+OFF_ROUTE = "off_route"  # too far from the centre line, or across it
+NO_ODOMETRY = "no_odometry"  # none yet, or values that are not finite
+STALE_ODOMETRY = "stale_odometry"  # its stamp is too far from the image's
+
+REASONS = (CRUISE, CURVE, FOLLOW, STOP, YIELD, ARRIVE, NO_ROUTE, OFF_ROUTE, NO_ODOMETRY, STALE_ODOMETRY)

@@ -2,8 +2,10 @@
 
 import json
 import sys
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Callable, Iterator, Optional, Tuple
 
 import click
 
@@ -39,57 +41,60 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     from l4edge_perception.packages import load_package
     from l4edge_perception.recordings.reader import open_recording
     from l4edge_pipeline.replay.options import ReplayOptions, parse_remapping
-    from l4edge_pipeline.replay.run_folder import make_run_folder, point_latest
+    from l4edge_pipeline.replay.run_folder import LATEST, make_run_folder, point_latest
     from l4edge_pipeline.replay.session import replay
     from l4edge_pipeline.report.requirements import parse_requirements
-    from l4edge_pipeline.report.run import analyse_run, print_summary
+    from l4edge_pipeline.report.run import analyse_run
+    from l4edge_pipeline.report.summary import RunInfo
+    from l4edge_pipeline.report.terminal import print_summary
     from l4edge_pipeline.resources import find_package
     from l4edge_pipeline.stages import default_path, load_stages
 
     if lockstep and speed != 1.0:
         raise InputError("--speed: has no meaning with --lockstep")
     # Everything that can be found wrong before the first process starts is found here.
-    requirements = parse_requirements(require)
     stages = (stages or default_path()).resolve()
     table = load_stages(stages)
+    requirements = parse_requirements(require, table)
     for path in params:
         if not path.is_file():
             raise InputError(f"{path}: no such parameter file")
-    package = find_package(detector or table.stages["detection"].package or "detector").resolve()
-    load_package(package)
+    package_folder = find_package(detector or table.stages["detection"].package or "detector").resolve()
+    package = load_package(package_folder)
+    operating_point = package.level(level or table.stages["detection"].level).name
     source = open_recording(recording, image_topic, parse_remapping(remap))
-    folder = make_run_folder(out, recording.stem or recording.resolve().name)
+    folder = make_run_folder(out, recording.resolve().stem)
     options = ReplayOptions(
         recording=recording.resolve(), stages_file=stages, lockstep=lockstep, speed=speed, image_topic=image_topic,
-        remap=remap, parameters=[path.resolve() for path in params], detector=package, level=level,
+        remap=remap, parameters=[path.resolve() for path in params], detector=package_folder, level=operating_point,
     )
-    with frame_progress(source.frame_count) as on_progress:
-        offered = replay(options, folder, on_progress)
-    summary = analyse_run(folder, options, offered=offered, requirements=requirements, report=not no_report)
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    with progress_bar() as say:
+        offered = replay(options, folder, lambda count: say("replaying", count, source.frame_count))
+        run = RunInfo(
+            mode="lockstep" if lockstep else "real time", started=started, command_line=" ".join(sys.argv),
+            frames_offered=offered, speed=speed, detector=package.name, level=operating_point,
+        )
+        summary = analyse_run(folder, source, table, run, requirements, page=not no_report, on_progress=say)
     point_latest(folder)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
-        print_summary(summary, folder)
+        print_summary(summary, out / LATEST)
     sys.exit(0 if summary["requirements_hold"] else 1)
 
 
-def frame_progress(total: Optional[int]):
-    """A progress bar over frames, on stderr; a context manager that gives the function to call with the count."""
-    from contextlib import contextmanager
-
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr; gives the function to call with what is done, how much of it, and of how much."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    @contextmanager
-    def bar():
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task("starting nodes", total=total)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("starting the nodes", total=None)
 
-            def on_progress(count: int) -> None:
-                progress.update(task, completed=count, description="replaying")
+        def say(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
 
-            yield on_progress
-
-    return bar()
+        yield say

@@ -21,7 +21,7 @@ class DetectionNode(StageNode):
         package = load_package(find_package(declare(self, "package", "") or self.stage.package or "detector"))
         level = declare(self, "level", "") or self.stage.level
         self.detector = Detector(package, level, declare(self, "threads", 1))
-        self.level = self.detector.level
+        self.level = self.detector.session.level.name
         self.frames = FrameReader()
         self.start()
 

@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 from rclpy.node import Node
 
-from l4edge_perception.recordings.cameras import frame_from_base, from_camera_info
+from l4edge_perception.recordings.cameras import StaticTransforms, from_camera_info
 from l4edge_perception.types import CameraModel
 from l4edge_pipeline.nodes.interfaces import MESSAGE_TYPES
 from l4edge_pipeline.nodes.quality import LATCHED, NEWEST
@@ -38,7 +38,7 @@ class CameraInput:
             return None
         if info is not self._made_from[0] or pose is not self._made_from[1]:
             self._made_from = (info, pose)
-            camera_from_base = frame_from_base([SimpleNamespace(transforms=[pose])], pose.child_frame_id)
+            camera_from_base = StaticTransforms([SimpleNamespace(transforms=[pose])]).from_base(pose.child_frame_id)
             self._model = None if camera_from_base is None else from_camera_info(info, camera_from_base)
         return self._model
 

@@ -127,6 +127,11 @@ class ReplayingNode(FrameSourceNode):
         if done and stamp_of(record.header) == self.waiting_for:
             self.waiting_for = None
 
+    def close(self, _: Callable[[float], None]) -> None:
+        """Leave only when everything that was said has been heard."""
+        for publisher in self.outputs.values():
+            publisher.wait_for_all_acked(Duration(seconds=SETTLE_S))
+
     def _say_progress(self) -> None:
         if self.progress:
             print(json.dumps({"offered": self.offered}), flush=True)

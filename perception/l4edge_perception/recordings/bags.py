@@ -30,7 +30,7 @@ from l4edge_perception.recordings.images import FrameError, from_image_message
 from l4edge_perception.recordings.messages import from_message, stamp_of
 from l4edge_perception.recordings.points import from_point_cloud
 from l4edge_perception.recordings.selection import select_topics
-from l4edge_perception.recordings.storage import Stored, read_contents, read_messages
+from l4edge_perception.recordings.storage import Storage, Stored
 from l4edge_perception.recordings.topics import (
     CAMERA_INFO,
     GROUND_TRUTH,
@@ -52,11 +52,12 @@ FRAMES_FOR_RATE = 21
 
 def open_bag(path: Path, image_topic: Optional[str] = None, remap: Optional[Mapping[str, str]] = None) -> Recording:
     """Open a rosbag2 folder or storage file; see :func:`.reader.open_recording`."""
-    contents = read_contents(path)
-    selected = select_topics(path, contents.topics, image_topic, remap or {})
-    frame_count = next((topic.count for topic in contents.topics if topic.name == selected.get(IMAGE)), 0)
-    width, height = _image_size(path, selected[IMAGE]) if frame_count else (0, 0)
-    transforms, camera, assumptions = _first_camera(path, selected)
+    with Storage(path) as storage:
+        selected = select_topics(path, storage.topics, image_topic, remap or {})
+        frame_count = next((topic.count for topic in storage.topics if topic.name == selected.get(IMAGE)), 0)
+        width, height = _image_size(path, storage, selected[IMAGE]) if frame_count else (0, 0)
+        transforms, camera, assumptions = _first_camera(path, storage, selected)
+        rate_hz = _rate(storage, selected[IMAGE]) if frame_count > 1 else 0.0
     if camera is not None and frame_count and (camera.width, camera.height) != (width, height):
         raise InputError(
             f"{path}: images of {width} x {height} pixels on {selected[IMAGE]}, but a camera of {camera.width} x "
@@ -64,13 +65,14 @@ def open_bag(path: Path, image_topic: Optional[str] = None, remap: Optional[Mapp
         )
 
     def read() -> Iterator[Event]:
-        if camera is not None:
-            yield CameraEvent(contents.start_ns, camera)
-        drive = _Drive(selected, transforms, camera)
-        for stored in read_messages(path, drive.topics()):
-            event = drive.event(stored)
-            if event is not None:
-                yield event
+        with Storage(path) as storage:
+            if camera is not None:
+                yield CameraEvent(storage.start_ns, camera)
+            drive = _Drive(selected, transforms, camera)
+            for stored in storage.messages(drive.topics()) if selected else ():
+                event = drive.event(stored)
+                if event is not None:
+                    yield event
 
     return Recording(
         path=path,
@@ -78,10 +80,10 @@ def open_bag(path: Path, image_topic: Optional[str] = None, remap: Optional[Mapp
         width=width,
         height=height,
         frame_count=frame_count,
-        rate_hz=_rate(path, selected[IMAGE]) if frame_count > 1 else 0.0,
-        duration_s=(contents.end_ns - contents.start_ns) * 1e-9,
+        rate_hz=rate_hz,
+        duration_s=(storage.end_ns - storage.start_ns) * 1e-9,
         read=read,
-        topics=contents.topics,
+        topics=storage.topics,
         camera=camera,
         assumptions=assumptions,
     )
@@ -180,10 +182,10 @@ def _message(stored: Stored) -> Any:
         raise ValueError(f"{len(stored.data)} bytes that are no {stored.message_type}") from error
 
 
-def _image_size(path: Path, topic: str) -> Tuple[int, int]:
+def _image_size(path: Path, storage: Storage, topic: str) -> Tuple[int, int]:
     """Width and height of the first image that can be decoded."""
     reason = ""
-    for stored in read_messages(path, [topic]):
+    for stored in storage.messages([topic]):
         try:
             height, width = from_image_message(_message(stored)).decode().shape[:2]
             return width, height
@@ -192,15 +194,15 @@ def _image_size(path: Path, topic: str) -> Tuple[int, int]:
     raise InputError(f"{path}: no image on {topic} can be decoded; the first is {reason}")
 
 
-def _rate(path: Path, topic: str) -> float:
+def _rate(storage: Storage, topic: str) -> float:
     """Messages a second at the start of ``topic``."""
-    stamps = [stored.log_ns for stored in itertools.islice(read_messages(path, [topic]), FRAMES_FOR_RATE)]
+    stamps = [stored.log_ns for stored in itertools.islice(storage.messages([topic]), FRAMES_FOR_RATE)]
     period = float(np.median(np.diff(stamps)))
     return 1e9 / period if period > 0 else 0.0
 
 
 def _first_camera(
-    path: Path, selected: Mapping[str, str]
+    path: Path, storage: Storage, selected: Mapping[str, str]
 ) -> Tuple[StaticTransforms, Optional[CameraModel], Tuple[str, ...]]:
     """How sensors are mounted at first, the first camera, and what had to be assumed of it.
 
@@ -208,12 +210,12 @@ def _first_camera(
     """
     transforms = StaticTransforms()
     if STATIC_TRANSFORMS in selected:
-        for stored in reversed(list(read_messages(path, [selected[STATIC_TRANSFORMS]]))):
+        for stored in reversed(list(storage.messages([selected[STATIC_TRANSFORMS]]))):
             with contextlib.suppress(ValueError):  # reported as rejected when the drive is read
                 transforms = transforms.updated(_message(stored))
     if CAMERA_INFO not in selected:
-        return transforms, None, ("no camera model: objects cannot be located",) if IMAGE in selected else ()
-    first = next(read_messages(path, [selected[CAMERA_INFO]]))
+        return transforms, None, ()
+    first = next(storage.messages([selected[CAMERA_INFO]]))
     try:
         return (transforms, *_camera(_message(first), transforms))
     except ValueError as error:
@@ -226,7 +228,7 @@ def _camera(message: Any, transforms: StaticTransforms) -> Tuple[Optional[Camera
     mounting = transforms.from_base(frame_id)
     camera = from_camera_info(message, level_camera() if mounting is None else mounting)
     if camera is None:
-        return None, ("no camera model: the camera is not calibrated (k is 0)",)
+        return None, ("the camera is not calibrated (its k is 0)",)
     if mounting is not None:
         return camera, ()
     return camera, (

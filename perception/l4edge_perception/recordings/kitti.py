@@ -1,7 +1,8 @@
 """Folders of the KITTI data sets as recordings: single labelled images, tracking sequences and raw drives."""
 
-import datetime
+import contextlib
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -12,10 +13,12 @@ from l4edge_perception.recordings.events import (
     CameraEvent,
     EgoEvent,
     Event,
+    FrameEvent,
     GroundTruthEvent,
     PointsEvent,
     Recording,
 )
+from l4edge_perception.recordings.images import FrameError
 from l4edge_perception.recordings.kitti_files import (
     Calibration,
     Label,
@@ -93,7 +96,7 @@ def open_kitti(path: Path, rate_hz: Optional[float] = None) -> Recording:
         duration_s=duration_s,
         read=lambda: _events(folders, width, height),
         camera=read_calibration(first).camera(width, height) if first else None,
-        assumptions=folders.assumptions if first else (*folders.assumptions, "no camera model: no calibration"),
+        assumptions=folders.assumptions,
     )
 
 
@@ -150,9 +153,10 @@ def _events(folders: _Folders, width: int, height: int) -> Iterator[Event]:
     for sequence, (image, stamp_ns) in enumerate(zip(folders.images, folders.stamps)):
         number = _number(image)
         files = folders.calibrations.get(number)
+        frame = read_frame(image, stamp_ns, sequence)
         if files and files != used:
             used, calibration = files, read_calibration(files)
-            yield CameraEvent(stamp_ns, calibration.camera(width, height))
+            yield CameraEvent(stamp_ns, calibration.camera(*_size(frame, (width, height))))
         ego = EgoState(stamp_ns, 0.0, 0.0, 0.0, 0.0)
         if number in folders.motions:
             ego = ego_state(folders.motions[number], origin, stamp_ns)
@@ -163,7 +167,16 @@ def _events(folders: _Folders, width: int, height: int) -> Iterator[Event]:
                 yield GroundTruthEvent(stamp_ns, ground_truth(labels, calibration, ego, sequence))
             if number in folders.sweeps:
                 yield PointsEvent(stamp_ns, calibration.lidar_from_base, read_points(folders.sweeps[number]))
-        yield read_frame(image, stamp_ns, sequence)
+        yield frame
+
+
+def _size(frame: Event, otherwise: Tuple[int, int]) -> Tuple[int, int]:
+    """Width and height of an image; single images of the object data set differ by a few pixels."""
+    if isinstance(frame, FrameEvent):
+        with contextlib.suppress(FrameError):
+            height, width = frame.decode().shape[:2]
+            return width, height
+    return otherwise
 
 
 def _labels(folders: _Folders, number: int) -> Optional[Sequence[Label]]:
@@ -193,8 +206,8 @@ def _read_stamps(path: Path) -> List[int]:
         for line in path.read_text(encoding="ascii").split("\n"):
             if line.strip():
                 seconds, _, fraction = line.strip().partition(".")
-                moment = datetime.datetime.strptime(seconds, "%Y-%m-%d %H:%M:%S")
-                whole = int(moment.replace(tzinfo=datetime.timezone.utc).timestamp())
+                moment = datetime.strptime(seconds, "%Y-%m-%d %H:%M:%S")
+                whole = int(moment.replace(tzinfo=timezone.utc).timestamp())
                 stamps.append(whole * 1_000_000_000 + int((fraction + "0" * 9)[:9]))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a file of stamps ({error})") from error

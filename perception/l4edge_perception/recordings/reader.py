@@ -12,6 +12,7 @@ from l4edge_perception.recordings.kitti import is_kitti, open_kitti
 from l4edge_perception.recordings.media import VIDEO_SUFFIXES, image_files, open_images, open_video
 from l4edge_perception.recordings.storage import is_bag
 
+NO_CAMERA = "no camera model: objects cannot be located"
 ACCEPTED = "a rosbag2, a video ({}), a folder of images or a KITTI folder".format(" ".join(VIDEO_SUFFIXES))
 
 
@@ -42,8 +43,10 @@ def open_recording(
     if require_images and not recording.frame_count:
         held = ", ".join(f"{topic.name} ({topic.message_type})" for topic in recording.topics if topic.count)
         raise InputError(f"{path}: no images in it; it holds {held or 'nothing'}")
-    if field_of_view is None or recording.camera is not None or not recording.frame_count:
+    if recording.camera is not None or not recording.frame_count:
         return recording
+    if field_of_view is None:
+        return dataclasses.replace(recording, assumptions=(*recording.assumptions, NO_CAMERA))
     return _with_camera(recording, field_of_view)
 
 
@@ -77,9 +80,4 @@ def _with_camera(recording: Recording, field_of_view: float) -> Recording:
                 yield CameraEvent(event.stamp_ns, camera)
             yield event
 
-    return dataclasses.replace(
-        recording,
-        read=read,
-        camera=camera,
-        assumptions=(*(line for line in recording.assumptions if "no camera model" not in line), assumption),
-    )
+    return dataclasses.replace(recording, read=read, camera=camera, assumptions=(*recording.assumptions, assumption))

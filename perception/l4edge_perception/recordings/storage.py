@@ -1,21 +1,16 @@
 """Read the messages of a rosbag2, whatever its storage; all damage is reported as :class:`InputError`."""
 
+import contextlib
+import functools
 from pathlib import Path
 from typing import Any, Collection, Iterator, List, NamedTuple, Tuple
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.events import Topic
-from l4edge_perception.recordings.typestore import load_typestore
+from l4edge_perception.recordings.topics import MESSAGE_TYPES
+from l4edge_perception.recordings.typestore import PACKAGE, load_typestore
 
 STORAGE_SUFFIXES = (".db3", ".mcap")
-
-
-class Contents(NamedTuple):
-    """What a bag says of itself. Times are those of recording, nanoseconds."""
-
-    topics: Tuple[Topic, ...]
-    start_ns: int
-    end_ns: int
 
 
 class Stored(NamedTuple):
@@ -34,44 +29,76 @@ def is_bag(path: Path) -> bool:
     return path.suffix in STORAGE_SUFFIXES or path.name == "metadata.yaml"
 
 
-def read_contents(path: Path) -> Contents:
-    """The topics of a bag, in order of their names.
+class Storage:
+    """A rosbag2 open for reading; use it as a context manager.
 
-    Raises:
-        InputError: damaged, of an unknown storage or compression, or holding other definitions of our types.
+    Attributes:
+        topics: in order of their names.
+        start_ns, end_ns: times of recording of the first and the last message, 0 without any.
     """
-    path = _entry(path)
+
+    topics: Tuple[Topic, ...]
+    start_ns: int
+    end_ns: int
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> "Storage":
+        """Open it.
+
+        Raises:
+            InputError: damaged, of an unknown storage or compression, or holding other definitions of our types.
+        """
+        path = _entry(self._path)
+        with _damage_of(path):
+            self._reader = _reader(path)
+            self._reader.open()
+        try:
+            with _damage_of(path):
+                connections = self._reader.connections
+                topics = [Topic(entry.topic, entry.msgtype, entry.msgcount) for entry in connections]
+                definitions = [(entry.msgtype, _definition(entry)) for entry in connections]
+                filled = self._reader.message_count > 0
+                self.start_ns = self._reader.start_time if filled else 0
+                self.end_ns = self._reader.end_time - 1 if filled else 0
+            _check_definitions(path, definitions)
+        except BaseException:
+            self._reader.close()
+            raise
+        self.topics = tuple(sorted(topics, key=lambda topic: topic.name))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self._reader.close()
+
+    def messages(self, topics: Collection[str] = ()) -> Iterator[Stored]:
+        """The messages of ``topics`` (of all, where empty) in the order of recording.
+
+        Raises:
+            InputError: the bag is damaged.
+        """
+        with _damage_of(self._path):
+            connections = [entry for entry in self._reader.connections if not topics or entry.topic in topics]
+            if connections:
+                for entry, log_ns, data in self._reader.messages(connections=connections):
+                    yield Stored(entry.topic, entry.msgtype, log_ns, data)
+
+
+@contextlib.contextmanager
+def _damage_of(path: Path) -> Iterator[None]:
+    """Report whatever goes wrong inside as damage of the bag."""
     try:
-        with _open(path) as reader:
-            topics = [Topic(entry.topic, entry.msgtype, entry.msgcount) for entry in reader.connections]
-            definitions = [(entry.msgtype, _definition(entry)) for entry in reader.connections]
-            span = (reader.start_time, max(reader.start_time, reader.end_time - 1)) if reader.message_count else (0, 0)
+        yield
     except InputError:
         raise
     # The library reports damage by whatever its parsing trips over: struct, unicode, SQL, index and key errors.
     except Exception as error:
-        raise InputError(_damaged(path, error)) from error
-    _check_definitions(path, definitions)
-    return Contents(tuple(sorted(topics, key=lambda topic: topic.name)), *span)
-
-
-def read_messages(path: Path, topics: Collection[str] = ()) -> Iterator[Stored]:
-    """The messages of ``topics`` (of all, where empty) in the order of recording.
-
-    Raises:
-        InputError: the bag is damaged.
-    """
-    path = _entry(path)
-    try:
-        with _open(path) as reader:
-            connections = [entry for entry in reader.connections if not topics or entry.topic in topics]
-            if connections:
-                for entry, log_ns, data in reader.messages(connections=connections):
-                    yield Stored(entry.topic, entry.msgtype, log_ns, data)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(_damaged(path, error)) from error
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{path}: not a readable rosbag2 ({what}); damaged, cut off or of an unknown kind; try `ros2 bag reindex`"
+        ) from error
 
 
 def _entry(path: Path) -> Path:
@@ -90,17 +117,12 @@ def _storage_files(folder: Path) -> List[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.suffix in STORAGE_SUFFIXES)
 
 
-def _open(path: Path) -> Any:
+def _reader(path: Path) -> Any:
     from rosbags.rosbag2 import Reader
 
     if path.is_file() and path.suffix not in Reader.STORAGE_PLUGINS:
         raise InputError(f"{path}: this version of rosbags needs metadata.yaml beside it; run `ros2 bag reindex`")
     return Reader(path)
-
-
-def _damaged(path: Path, error: Exception) -> str:
-    what = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"{path}: not a readable rosbag2 ({what}); damaged, cut off or of an unknown kind; try `ros2 bag reindex`"
 
 
 def _definition(connection: Any) -> str:
@@ -112,16 +134,24 @@ def _definition(connection: Any) -> str:
 
 def _check_definitions(path: Path, definitions: List[Tuple[str, str]]) -> None:
     """Raise where a type was recorded with other fields than it has here: reading it would give wrong values."""
-    from rosbags.typesys import TypesysError, get_types_from_msg
-
-    store = load_typestore()
+    read = {*MESSAGE_TYPES.values(), *(name for name in load_typestore().types if name.startswith(PACKAGE + "/"))}
     for message_type, text in definitions:
-        if not text or message_type not in store.types:
-            continue
-        try:
-            store.register(get_types_from_msg(text, message_type))
-        except TypesysError as error:
+        if text and message_type in read and not _is_ours(message_type, text):
             raise InputError(
                 f"{path}: {message_type} was recorded with other fields than this version has; "
                 "record again, or read it with the version that recorded it"
-            ) from error
+            )
+
+
+@functools.lru_cache(maxsize=64)
+def _is_ours(message_type: str, text: str) -> bool:
+    from rosbags.typesys import TypesysError, get_types_from_msg
+
+    store = load_typestore()
+    if text == store.generate_msgdef(message_type, ros_version=2)[0]:
+        return True
+    try:
+        store.register(get_types_from_msg(text, message_type))  # refuses what differs
+    except TypesysError:
+        return False
+    return True

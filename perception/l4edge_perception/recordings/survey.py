@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from l4edge_perception.errors import InputError
-from l4edge_perception.recordings.storage import is_bag, read_contents, read_messages
+from l4edge_perception.recordings.storage import Storage, is_bag
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ def survey(path: Path) -> Summary:
         raise InputError(f"{path}: no such file or folder")
     if not is_bag(path):
         raise InputError(f"{path}: not a rosbag2; make one of a video or of images with `l4edge bag create`")
-    contents = read_contents(path)
-    stamps: Dict[str, List[int]] = {topic.name: [] for topic in contents.topics}
-    for stored in read_messages(path):
-        stamps[stored.topic].append(stored.log_ns)
+    with Storage(path) as storage:
+        stamps: Dict[str, List[int]] = {topic.name: [] for topic in storage.topics}
+        for stored in storage.messages():
+            stamps[stored.topic].append(stored.log_ns)
     topics = [
-        _topic(topic.name, topic.message_type, np.array(stamps[topic.name], np.int64), contents.start_ns)
-        for topic in contents.topics
+        _topic(topic.name, topic.message_type, np.array(stamps[topic.name], np.int64), storage.start_ns)
+        for topic in storage.topics
     ]
     return Summary(
         str(path),
-        contents.start_ns,
-        (contents.end_ns - contents.start_ns) * 1e-9,
+        storage.start_ns,
+        (storage.end_ns - storage.start_ns) * 1e-9,
         sum(topic.count for topic in topics),
         tuple(topics),
     )

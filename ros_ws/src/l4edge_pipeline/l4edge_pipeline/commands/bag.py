@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Dict, Optional, Tuple
 
 import click
+
 from l4edge_perception.errors import InputError
 
 Remap = Tuple[str, ...]
@@ -49,10 +50,11 @@ def create(
     overwrite: bool,
 ) -> None:
     """Write SOURCE, a video, a folder of images, a KITTI folder or another bag, to a rosbag2."""
-    from l4edge_perception.recordings.convert import write_recording
-    from l4edge_perception.recordings.reader import open_recording
     from rich.console import Console
     from rich.progress import Progress
+
+    from l4edge_perception.recordings.convert import write_recording
+    from l4edge_perception.recordings.reader import open_recording
 
     if rate is not None and not (math.isfinite(rate) and rate > 0):
         raise InputError(f"--rate {rate}: frames a second must be above 0")
@@ -66,7 +68,7 @@ def create(
         field_of_view=None if camera_fov is None else math.radians(camera_fov),
     )
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Writing", total=recording.frame_count)
         written = write_recording(
             recording,

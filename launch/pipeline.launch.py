@@ -20,6 +20,8 @@ CONFIG = Path(__file__).resolve().parent / "config"
 LIVE_SOURCE = "sensing"
 REFUSED = 2
 RESTARTS = 3
+CLOSING_S = "15"
+"""How long a recorder may take to close its bags."""
 
 ARGUMENTS = {
     "stages_file": (str(CONFIG / "stages.yaml"), "Table of stages, topics, rates and budgets."),
@@ -27,7 +29,7 @@ ARGUMENTS = {
     "detector": ("", "Model package: a folder, or the name of one that ships. Empty: as in the table of stages."),
     "level": ("", "Operating point of the model package. Empty: as in the table of stages."),
     "record_to": ("", "Folder to record results and stage records into. Empty: record nothing."),
-    "source": (LIVE_SOURCE, "Executable that plays the stage sensing: sensing (live topics) or replaying (a recording)."),
+    "source": (LIVE_SOURCE, "Executable of the stage sensing: sensing (live topics) or replaying (a recording)."),
     "log_level": ("info", "Severity from which nodes log."),
 }
 """Launch argument: (default, description)."""
@@ -44,11 +46,15 @@ def nodes(table, arguments):
     deaths = Counter()
 
     def on_exit(event, context, name):
-        """End everything when a node refuses to work or keeps dying, or when any node of a replay ends."""
-        deaths[name] += 1
-        if context.is_shutdown or (live and event.returncode != REFUSED and deaths[name] <= RESTARTS):
+        """End everything when a recording ends, or when a node refuses to work or keeps dying."""
+        if context.is_shutdown:
             return None
-        return Shutdown(reason="{} ended with exit code {}".format(name, event.returncode))
+        deaths[name] += 1
+        if live and event.returncode != REFUSED and deaths[name] <= RESTARTS:
+            return None
+        if event.returncode:
+            raise RuntimeError(f"{name} ended with exit code {event.returncode}")  # launch ends with 1, too
+        return Shutdown(reason=f"{name} has ended")
 
     entries = {**table["stages"], **table.get("services", {})}
     for name in dict.fromkeys(entry["node"] for entry in entries.values()):
@@ -65,6 +71,7 @@ def nodes(table, arguments):
             respawn=live,
             respawn_delay=1.0,
             respawn_max_retries=RESTARTS,
+            sigterm_timeout=CLOSING_S,
             on_exit=partial(on_exit, name=name),
         )
 

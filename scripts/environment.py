@@ -58,10 +58,11 @@ def sourced_ros():
 
 def check_machine(ros):
     """Raise SetupError, one line with the packages to install, unless this machine has what the set-up needs."""
-    if not OLDEST <= sys.version_info[:2] or not (ros or sys.version_info[:2] <= NEWEST):
+    version = sys.version_info[:2]
+    if version < OLDEST or (not ros and version > NEWEST):
         raise SetupError(
             "this is Python {}.{}; needed is {}.{} to {}.{}: install python3 of Debian 12, Ubuntu 22.04 or newer, or "
-            "name another one: make PYTHON=python3.12".format(*sys.version_info[:2], *OLDEST, *NEWEST)
+            "name another one: make PYTHON=python3.12".format(*version, *OLDEST, *NEWEST)
         )
     if not ros and (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise SetupError("ROS 2 comes as wheels for Linux on x86_64 only: source a ROS 2 installation first "
@@ -250,8 +251,8 @@ def vehicle_python():
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
             return subprocess.check_output([candidate, "-c", version + check], universal_newlines=True,
                                            stderr=subprocess.DEVNULL).strip()
-    raise SetupError("the vehicle's versions need a Python from 3.8 to 3.11 with ensurepip: install python3 and "
-                     "python3-venv of Debian 12 or Ubuntu 22.04, or name one: make test-vehicle VEHICLE_PYTHON=python3.8")
+    raise SetupError("the vehicle's versions need a Python from 3.8 to 3.11: install python3 and python3-venv of "
+                     "Debian 12 or Ubuntu 22.04, or name one: make test-vehicle VEHICLE_PYTHON=python3.8")
 
 
 def set_up_vehicle():

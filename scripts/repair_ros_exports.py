@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import numpy
+import numpy as np
 
 BUILDERS_NUMPY = re.compile(r'/opt/python/[^/;"]+/lib/python[^/;"]+/site-packages/numpy/_?core/include')
 BUILDERS_PYTHON = re.compile(r'/opt/python/[^/;"]+/include/python[^/;"]+')
@@ -18,7 +18,7 @@ BUILDERS_PYTHON = re.compile(r'/opt/python/[^/;"]+/include/python[^/;"]+')
 
 def repaired(text: str) -> str:
     """Return ``text``, an exported targets file, with this environment's include folders."""
-    text = BUILDERS_NUMPY.sub(lambda _: numpy.get_include(), text)
+    text = BUILDERS_NUMPY.sub(lambda _: np.get_include(), text)
     return BUILDERS_PYTHON.sub(lambda _: sysconfig.get_path("include"), text)
 
 

@@ -37,5 +37,8 @@ def prepare():
         os.execv(sys.executable, sys.orig_argv)
 
 
-if os.path.isdir(os.path.join(WORKSPACE, "lib")):
+# ros_ws/install/setup.bash has a Python work out which variables lack the workspace: it must see them as they are.
+asked_by_setup_file = any(argument.endswith("_local_setup_util_sh.py") for argument in sys.orig_argv)
+
+if os.path.isdir(os.path.join(WORKSPACE, "lib")) and not asked_by_setup_file:
     prepare()

@@ -16,6 +16,6 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/" + NAME]),
         ("share/" + NAME, ["package.xml"]),
     ],
-    entry_points={"console_scripts": ["{0} = {1}.nodes.{0}:main".format(node, NAME) for node in NODES]},
+    entry_points={"console_scripts": [f"{node} = {NAME}.nodes.{node}:main" for node in NODES]},
     zip_safe=True,
 )

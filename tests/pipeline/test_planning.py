@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from l4edge_perception.types import OBJECT_CLASSES, EgoState, Route, Tracks, Trajectory
 from l4edge_pipeline.planning import Planner, PlannerConfig
 from l4edge_pipeline.planning.reasons import REASONS
@@ -193,9 +194,7 @@ def test_faults_brake_comfortably_to_a_standstill(reason: str, state: Optional[E
 
 
 def test_braking_without_a_route_still_heeds_what_is_ahead():
-    free, blocked = (
-        Planner(CONFIG).plan(objects, ego(), None) for objects in (tracks(), tracks((CAR, 15.0, 0.0)))
-    )
+    free, blocked = (Planner(CONFIG).plan(objects, ego(), None) for objects in (tracks(), tracks((CAR, 15.0, 0.0))))
     assert free.reason == blocked.reason == "no_route"
     assert blocked.positions[-1, 0] + CONFIG.front_m < 15.0 < free.positions[-1, 0]
 

@@ -6,6 +6,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pytest
+
 from l4edge_perception.types import OBJECT_CLASSES, ControlCommand, EgoState, Route, Tracks, Trajectory
 from l4edge_pipeline.control import Controller, ControllerConfig
 from l4edge_pipeline.planning import Planner, PlannerConfig
@@ -124,9 +125,12 @@ def drive(
             middle = (CONFIG.front_m - CONFIG.rear_m) / 2
             result.collided |= bool(
                 rectangles_overlap(
-                    np.array([x + middle * math.cos(yaw), y + middle * math.sin(yaw)]), yaw,
+                    np.array([x + middle * math.cos(yaw), y + middle * math.sin(yaw)]),
+                    yaw,
                     np.array([EGO_LENGTH, CONFIG.width_m]),
-                    np.array([ax, ay]), ayaw, np.array([actor.length, actor.width]),
+                    np.array([ax, ay]),
+                    ayaw,
+                    np.array([actor.length, actor.width]),
                 )
             )
     return result

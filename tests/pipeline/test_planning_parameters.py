@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from l4edge_perception.errors import InputError
 from l4edge_pipeline.control import ControllerConfig
 from l4edge_pipeline.planning import PlannerConfig
@@ -29,7 +30,7 @@ def test_a_file_holds_each_field_with_its_default(name: str, config: type):
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_a_number_that_cannot_be_used_is_named(name: str, config: type, value: float):
     for field in dataclasses.fields(config):
-        with pytest.raises(InputError, match="{}: {} ".format(name, field.name)):
+        with pytest.raises(InputError, match=f"{name}: {field.name} "):
             config(**{field.name: value})
 
 

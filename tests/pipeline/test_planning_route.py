@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from l4edge_perception.types import Route
 from l4edge_pipeline.planning import PlannerConfig
 from l4edge_pipeline.planning.path import drive_path, lateral_return
@@ -156,7 +157,8 @@ def test_the_way_back_ends_on_the_line_within_its_bounds(points, offset: float, 
     lengths = np.hypot(*pieces.T)
     np.testing.assert_allclose(np.diff(path.distances), lengths)
     middles = (path.yaws[1:] + path.yaws[:-1]) / 2
-    np.testing.assert_allclose(pieces / lengths[:, None], np.column_stack([np.cos(middles), np.sin(middles)]), atol=0.02)
+    directions = np.column_stack([np.cos(middles), np.sin(middles)])
+    np.testing.assert_allclose(pieces / lengths[:, None], directions, atol=0.02)
     curvatures = np.abs(np.diff(path.yaws) / lengths)
     assert curvatures.max() < abs(curvature) + CONFIG.maximum_curvature_1pm / 2 * 1.3
     if abs(offset) < 2 and error == 0:

@@ -138,9 +138,7 @@ def _finite_ego(ego: EgoState) -> bool:
 
 
 def _usable_ego(ego: Optional[EgoState], stamp_ns: int, config: ControllerConfig) -> bool:
-    return (
-        ego is not None and _finite_ego(ego) and abs(stamp_ns - ego.stamp_ns) / 1e9 <= config.maximum_odometry_age_s
-    )
+    return ego is not None and _finite_ego(ego) and abs(stamp_ns - ego.stamp_ns) / 1e9 <= config.maximum_odometry_age_s
 
 
 def _usable_trajectory(trajectory: Optional[Trajectory], stamp_ns: int, config: ControllerConfig) -> bool:

@@ -159,7 +159,11 @@ def _half_extents(turned: np.ndarray, length: np.ndarray, width: np.ndarray) -> 
 
 
 def _centres(
-    positions: np.ndarray, turned: np.ndarray, length: np.ndarray, width: np.ndarray, ego: EgoState,
+    positions: np.ndarray,
+    turned: np.ndarray,
+    length: np.ndarray,
+    width: np.ndarray,
+    ego: EgoState,
     config: PlannerConfig,
 ) -> np.ndarray:
     """Objects' centres (N, 2) from the points where their near sides meet the ground.

@@ -190,6 +190,4 @@ def _wrapped(angles: np.ndarray) -> np.ndarray:
 def _same(first: Optional[Route], second: Optional[Route]) -> bool:
     if first is None or second is None:
         return first is second
-    return all(
-        np.array_equal(getattr(first, name), getattr(second, name)) for name in ("centre_line", "speed_limits")
-    )
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("centre_line", "speed_limits"))

@@ -91,7 +91,7 @@ def route_line(route: Route, maximum_speed: float, curvature_window: float) -> O
     """
     points = np.asarray(route.centre_line, np.float64)
     limits = np.asarray(route.speed_limits, np.float64)
-    if points.ndim != 2 or points.shape[1:] != (2,) or len(points) < 2 or limits.shape != (len(points),):  # noqa: PLR2004
+    if points.ndim != 2 or points.shape[1:] != (2,) or len(points) < 2 or limits.shape != (len(points),):
         return None
     if not np.isfinite(points).all() or np.isnan(limits).any():
         return None

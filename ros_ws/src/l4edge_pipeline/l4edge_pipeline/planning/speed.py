@@ -106,9 +106,7 @@ def speed_profile(
     """
     cells = np.arange(int(path.distances[-1]) + 1)  # one a metre
     arc_lengths = np.interp(cells, path.distances, path.s)
-    table: List[float] = np.interp(
-        arc_lengths, allowed.step * np.arange(len(allowed.speeds)), allowed.speeds
-    ).tolist()
+    table: List[float] = np.interp(arc_lengths, allowed.step * np.arange(len(allowed.speeds)), allowed.speeds).tolist()
     nears = np.interp([obstacle.near for obstacle in obstacles], path.s, path.distances) - config.front_m
     ahead = list(zip(nears.tolist(), obstacles))
     reason, obstacle_id = "", None
@@ -167,9 +165,7 @@ def _jerk(lowest: float, config: PlannerConfig) -> float:
     return config.comfortable_jerk_mps3 + urgency * (config.emergency_jerk_mps3 - config.comfortable_jerk_mps3)
 
 
-def _reason(
-    binding: Optional[Obstacle], road: float, allowed: AllowedSpeed, s: float, config: PlannerConfig
-) -> str:
+def _reason(binding: Optional[Obstacle], road: float, allowed: AllowedSpeed, s: float, config: PlannerConfig) -> str:
     if binding is None:
         if road >= config.maximum_acceleration_mps2:
             return CRUISE

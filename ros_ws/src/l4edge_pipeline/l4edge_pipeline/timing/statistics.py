@@ -1,6 +1,8 @@
 """Percentiles: exact ones of a finished run, and estimated ones of a running vehicle in constant memory."""
 
 import math
+from bisect import bisect_left
+from itertools import accumulate
 from typing import List, Optional, Sequence
 
 RELATIVE_ERROR = 0.05
@@ -68,11 +70,7 @@ class LatencyHistogram:
         rank = _rank(q, self.count)
         if rank == self.count:
             return self._largest
-        seen = 0
-        for bucket, count in enumerate(self._counts):
-            seen += count
-            if seen >= rank:
-                break
+        bucket = bisect_left(list(accumulate(self._counts)), rank)
         return min(max(_value(bucket), self._smallest), self._largest)
 
     def merge(self, other: "LatencyHistogram") -> None:

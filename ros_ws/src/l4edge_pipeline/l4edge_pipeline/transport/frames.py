@@ -11,6 +11,7 @@ generation; then, from a page boundary, the slots. All numbers are unsigned 64-b
 import contextlib
 import dataclasses
 import mmap
+import operator
 import os
 import time
 import weakref
@@ -18,7 +19,15 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
-from l4edge_pipeline.transport.memory import FrameUnavailable, boot_id, create, identify, map_other, memory_barrier
+from l4edge_pipeline.transport.memory import (
+    FrameUnavailable,
+    boot_id,
+    create,
+    identify,
+    map_other,
+    memory_barrier,
+    require_support,
+)
 
 __all__ = ["CHANNELS", "FrameHandle", "FrameReader", "FrameUnavailable", "FrameView", "FrameWriter"]
 
@@ -50,13 +59,16 @@ class FrameHandle:
     @classmethod
     def from_message(cls, message: Any) -> "FrameHandle":
         """Take the fields out of a SharedFrame message, or anything with attributes of the same names."""
-        return cls(*(getattr(message, field.name) for field in dataclasses.fields(cls)))
+        return cls(*_FIELDS_OF(message))
 
     def to_message(self, message: Any) -> Any:
         """Write the fields into a SharedFrame message and return it."""
-        for field in dataclasses.fields(self):
-            setattr(message, field.name, getattr(self, field.name))
+        for name, value in vars(self).items():
+            setattr(message, name, value)
         return message
+
+
+_FIELDS_OF = operator.attrgetter(*(field.name for field in dataclasses.fields(FrameHandle)))
 
 
 def _shape(height: int, width: int, encoding: str) -> Tuple[int, ...]:
@@ -100,15 +112,23 @@ class FrameWriter:
     def __init__(self, slot_count: int = 8, slot_bytes: int = 0):
         if slot_count < 2:
             raise ValueError("a ring needs two slots: one to write while the other is read")
-        self.handle: Optional[FrameHandle] = None
+        require_support()
+        self._handle: Optional[FrameHandle] = None
         self._slot_count = slot_count
         self._count = 0
-        # From the clock, so that no generation occurs twice in one boot: a handle whose process id and descriptor
-        # were taken over by a later writer finds no frame of that writer.
+        # From the clock, so that no generation comes again in this boot: a handle whose process id and descriptor
+        # were taken over by a later writer cannot take one of its frames for its own.
         self._generation = 2 * time.monotonic_ns()
         self._previous: Optional[_Ring] = None
         self._previous_until = 0
         self._ring = _Ring(slot_count, slot_bytes) if slot_bytes else None
+
+    @property
+    def handle(self) -> FrameHandle:
+        """The frame that was completed last."""
+        if self._handle is None:
+            raise ValueError("no frame has been completed yet")
+        return self._handle
 
     def _ring_for(self, size: int) -> _Ring:
         if self._count >= self._previous_until:
@@ -132,7 +152,7 @@ class FrameWriter:
             FrameUnavailable: an encoding that is not in ``CHANNELS``, or no memory for a larger frame.
         """
         shape = _shape(height, width, encoding)
-        size = int(np.prod(shape, dtype=np.int64))
+        size = height * width * CHANNELS[encoding]
         ring = self._ring_for(size)
         index = self._count % self._slot_count
         offset = _first_slot(self._slot_count) + index * ring.slot_bytes
@@ -142,20 +162,12 @@ class FrameWriter:
         ring.words[word] = self._generation - 1
         memory_barrier()  # who sees a pixel of this frame also sees that the last one is gone
         yield np.frombuffer(ring.mapping, np.uint8, size, offset).reshape(shape)
-        memory_barrier()  # who sees the frame announced also sees its pixels
+        # No barrier here: a reader learns of the frame by a message, and every way to pass one orders memory.
         ring.words[word] = self._generation
-        self.handle = FrameHandle(
-            height=height,
-            width=width,
-            encoding=encoding,
-            step=size // height,
-            boot_id=boot_id(),
-            process_id=os.getpid(),
-            file_descriptor=ring.descriptor,
-            slot=index,
-            offset=offset,
-            generation=self._generation,
-            capacity=ring.capacity,
+        self._handle = FrameHandle(
+            height=height, width=width, encoding=encoding, step=size // height,
+            boot_id=boot_id(), process_id=os.getpid(), file_descriptor=ring.descriptor,
+            slot=index, offset=offset, generation=self._generation, capacity=ring.capacity,
         )
 
     def write(self, pixels: np.ndarray, encoding: str) -> FrameHandle:
@@ -169,13 +181,7 @@ class FrameWriter:
 
     def close(self) -> None:
         """Free the memory, apart from what readers still map. The writer starts anew when used again."""
-        self._previous = self._ring = self.handle = None
-
-    def __enter__(self) -> "FrameWriter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._previous = self._ring = self._handle = None
 
 
 class FrameView:
@@ -207,19 +213,50 @@ class _Mapping:
     def __init__(self, process_id: int, descriptor: int, inode: int, capacity: int):
         self.inode = inode
         self.memory = map_other(process_id, descriptor, inode, capacity)
-        header = np.frombuffer(self.memory, np.uint64, 3) if capacity >= mmap.PAGESIZE else (0, 0, 0)
-        magic, self.slot_count, self.slot_bytes = (int(word) for word in header)
-        self.capacity = _first_slot(self.slot_count) + self.slot_count * self.slot_bytes
-        if magic != _MAGIC or self.capacity != capacity:
-            text = f"process {process_id}: descriptor {descriptor} holds no frames"
-            raise FrameUnavailable("malformed", text)
+        self.capacity = capacity
+        header = self.memory[:_LINE].ljust(_LINE, b"\0")
+        magic, self.slot_count, self.slot_bytes = np.frombuffer(header, np.uint64, 3).tolist()
+        if magic != _MAGIC or _first_slot(self.slot_count) + self.slot_count * self.slot_bytes != capacity:
+            raise FrameUnavailable("gone", f"process {process_id}: descriptor {descriptor} holds no frames")
         self.words = np.frombuffer(self.memory, np.uint64, _WORDS * (1 + self.slot_count))
+        self._pixels: Dict[Tuple[Any, ...], np.ndarray] = {}
+
+    def holds(self, handle: FrameHandle) -> bool:
+        """Tell whether the frame of ``handle`` lies here, whole: no other frame has its generation."""
+        if handle.generation % 2 or handle.slot not in range(self.slot_count):
+            return False
+        return int(self.words[_WORDS * (1 + handle.slot)]) == handle.generation
+
+    def pixels(self, handle: FrameHandle) -> np.ndarray:
+        """Return the array that ``handle`` describes, after checking that it lies within its slot."""
+        # A camera keeps its format: the few arrays that the slots ever hold are checked and made once.
+        key = (handle.slot, handle.height, handle.width, handle.encoding, handle.step, handle.offset, handle.capacity)
+        pixels = self._pixels.get(key)
+        if pixels is None:
+            if len(self._pixels) >= self.slot_count:
+                self._pixels.clear()
+            pixels = self._pixels[key] = self._checked(handle)
+        return pixels
+
+    def _checked(self, handle: FrameHandle) -> np.ndarray:
+        shape = _shape(handle.height, handle.width, handle.encoding)
+        size = handle.height * handle.width * CHANNELS[handle.encoding]
+        offset = _first_slot(self.slot_count) + handle.slot * self.slot_bytes
+        if (
+            handle.capacity != self.capacity
+            or handle.offset != offset
+            or size > self.slot_bytes
+            or handle.step * handle.height != size
+        ):
+            raise FrameUnavailable("malformed", f"{handle} does not fit its memory file")
+        return np.frombuffer(self.memory, np.uint8, size, offset).reshape(shape)
 
 
 class FrameReader:
     """Looks up frames by their handles. For one thread; one reader serves any number of writers."""
 
     def __init__(self) -> None:
+        require_support()
         self._mappings: Dict[Tuple[int, int], _Mapping] = {}
         self._opens = 0
 
@@ -230,39 +267,20 @@ class FrameReader:
             FrameUnavailable: the frame cannot be had (any more); its ``reason`` says why.
         """
         if handle.boot_id != boot_id():
-            text = "the frame lies in the memory of another machine, or of this one before its last start"
-            raise FrameUnavailable("elsewhere", text)
-        mapping = self._mapping(handle)
-        shape = _shape(handle.height, handle.width, handle.encoding)
-        size = int(np.prod(shape, dtype=np.int64))
-        offset = _first_slot(mapping.slot_count) + handle.slot * mapping.slot_bytes
-        if (
-            handle.slot >= mapping.slot_count
-            or handle.capacity != mapping.capacity
-            or handle.offset != offset
-            or size > mapping.slot_bytes
-            or handle.step * handle.height != size
-            or handle.generation % 2  # a frame that is still being written
-        ):
-            raise FrameUnavailable("malformed", f"{handle} does not fit its memory file")
-        pixels = np.frombuffer(mapping.memory, np.uint8, size, offset).reshape(shape)
-        view = FrameView(pixels, mapping.words, _WORDS * (1 + handle.slot), handle.generation)
-        if not view.is_intact():
-            raise FrameUnavailable("overwritten", "the writer has reused the frame's slot")
-        memory_barrier()  # no read of the pixels may happen before the read of the generation
-        return view
-
-    def _mapping(self, handle: FrameHandle) -> _Mapping:
+            raise FrameUnavailable("elsewhere", "the frame lies in another machine's memory, or was there last boot")
         key = (handle.process_id, handle.file_descriptor)
         self._opens += 1
-        if key not in self._mappings or self._opens % _OPENS_BETWEEN_SWEEPS == 0:
+        if self._opens % _OPENS_BETWEEN_SWEEPS == 0:
             self.drop_dead()
-        # Process ids and descriptors are used again, so the cached file is asked for by its inode every time.
-        inode = identify(*key)
         mapping = self._mappings.get(key)
-        if mapping is None or mapping.inode != inode:
-            mapping = self._mappings[key] = _Mapping(key[0], key[1], inode, handle.capacity)
-        return mapping
+        if mapping is None or not mapping.holds(handle):
+            self.drop_dead()  # process id and descriptor may belong to another file by now
+            mapping = self._mappings.get(key)
+            if mapping is None:
+                mapping = self._mappings[key] = _Mapping(*key, identify(*key), handle.capacity)
+        if not mapping.holds(handle):
+            raise FrameUnavailable("overwritten", "the writer has reused the frame's slot")
+        return FrameView(mapping.pixels(handle), mapping.words, _WORDS * (1 + handle.slot), handle.generation)
 
     def drop_dead(self) -> None:
         """Unmap what no writer holds open any more, as soon as no view refers to it.

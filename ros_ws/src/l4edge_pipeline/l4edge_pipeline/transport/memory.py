@@ -31,8 +31,8 @@ class FrameUnavailable(Exception):  # noqa: N818 (an expected end of a frame, wh
 
     Attributes:
         reason: one word to count by: ``unsupported`` (this machine has no such memory), ``memory`` (none left),
-            ``malformed`` (no handle of ours), ``elsewhere`` (another machine, boot or container), ``refused``
-            (another user), ``gone`` (the writer ended or moved on), ``overwritten`` (a newer frame took the slot).
+            ``elsewhere`` (another machine or boot), ``refused`` (another user), ``gone`` (the writer ended or moved
+            on), ``overwritten`` (the slot holds no frame or another one), ``malformed`` (no such frame can be).
     """
 
     def __init__(self, reason: str, text: str):
@@ -72,6 +72,14 @@ def memory_barrier() -> None:
     _membarrier()()
 
 
+def require_support() -> None:
+    """Raise :class:`FrameUnavailable` where shared frames cannot work, so that it shows before the first frame."""
+    if not hasattr(os, "memfd_create"):
+        raise FrameUnavailable("unsupported", "shared frames need os.memfd_create: Linux and Python 3.8")
+    boot_id()
+    memory_barrier()
+
+
 def create(size: int) -> Tuple[int, mmap.mmap]:
     """Reserve ``size`` bytes of memory without a name in any file system and map them for writing.
 
@@ -82,9 +90,6 @@ def create(size: int) -> Tuple[int, mmap.mmap]:
     Returns:
         The file descriptor that readers open through ``/proc``, and the mapping.
     """
-    if not hasattr(os, "memfd_create"):
-        raise FrameUnavailable("unsupported", "shared frames need os.memfd_create (Linux, Python 3.8)")
-    memory_barrier()  # fail here where there is none, rather than in the first frame
     try:
         descriptor = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError as error:
@@ -101,7 +106,7 @@ def create(size: int) -> Tuple[int, mmap.mmap]:
 
 
 def identify(process_id: int, descriptor: int) -> int:
-    """Return the inode of another process's memory file.
+    """Return the inode of the file that a process has open.
 
     Raises:
         FrameUnavailable: the process ended, closed the file, or belongs to another user.
@@ -113,8 +118,8 @@ def identify(process_id: int, descriptor: int) -> int:
         raise FrameUnavailable("refused", f"{path}: the writer runs as another user") from error
     except OSError as error:
         raise FrameUnavailable("gone", f"{path}: the writer ended or replaced its memory") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise FrameUnavailable("malformed", f"{path} is no memory file")
+    if not stat.S_ISREG(status.st_mode):  # opening something else could block
+        raise FrameUnavailable("gone", f"{path} is no memory file")
     return status.st_ino
 
 
@@ -122,7 +127,7 @@ def map_other(process_id: int, descriptor: int, inode: int, size: int) -> mmap.m
     """Map another process's memory file read-only, after checking that it is the one meant and sealed.
 
     Raises:
-        FrameUnavailable: the file is another one by now, has another size, or may still change its size.
+        FrameUnavailable: the descriptor stands for something else by now.
     """
     path = f"/proc/{process_id}/fd/{descriptor}"
     try:
@@ -131,10 +136,8 @@ def map_other(process_id: int, descriptor: int, inode: int, size: int) -> mmap.m
         raise FrameUnavailable("gone", f"{path}: {error.strerror}") from error
     try:
         status = os.fstat(opened)
-        if status.st_ino != inode:
-            raise FrameUnavailable("gone", f"{path}: the writer replaced its memory")
-        if status.st_size != size or _seals(opened) & _SEALS != _SEALS:
-            raise FrameUnavailable("malformed", f"{path} is no sealed memory file of {size} bytes")
+        if status.st_ino != inode or status.st_size != size or _seals(opened) & _SEALS != _SEALS:
+            raise FrameUnavailable("gone", f"{path} is not the sealed memory file of {size} bytes (any more)")
         return mmap.mmap(opened, size, flags=mmap.MAP_SHARED | _MAP_POPULATE, prot=mmap.PROT_READ)
     except OSError as error:
         raise FrameUnavailable("memory", f"{path} cannot be mapped: {error}") from error

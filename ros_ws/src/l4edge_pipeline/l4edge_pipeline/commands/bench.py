@@ -1,0 +1,15 @@
+"""``l4edge bench``: one benchmark per module."""
+
+import click
+
+from l4edge_pipeline.cli import LazyGroup
+
+BENCHMARKS = {
+    "transport": ("l4edge_pipeline.commands.bench_transport", "Camera frames between processes: topic or shared."),
+    "tracking": ("l4edge_pipeline.commands.bench_tracking", "The tracker on real recordings, beside named peers."),
+}
+
+
+@click.group(cls=LazyGroup, commands=BENCHMARKS)
+def command() -> None:
+    """Measure parts of the pipeline against named peers."""

@@ -11,7 +11,7 @@ from l4edge_perception.recordings.messages import make, make_header
 from l4edge_perception.recordings.topics import CAMERA_FRAME
 from l4edge_perception.types import CameraModel
 from l4edge_pipeline.nodes.interfaces import LATCHED_ROLES, MESSAGE_TYPES
-from l4edge_pipeline.nodes.quality import LATCHED, LOG, NEWEST
+from l4edge_pipeline.nodes.quality import LATCHED, NEWEST
 from l4edge_pipeline.nodes.stage_node import MeteredNode
 from l4edge_pipeline.nodes.wire import encode
 from l4edge_pipeline.transport.frames import FrameWriter
@@ -33,10 +33,7 @@ class FrameSourceNode(MeteredNode):
         self._sequence = 0
 
     def _output(self, role: str, topic: str) -> Publisher:
-        if role in LATCHED_ROLES:
-            return self.create_publisher(MESSAGE_TYPES[role], topic, LATCHED)
-        newest_wins = role in {self.stage.result, "image"}
-        return self.create_publisher(MESSAGE_TYPES[role], topic, NEWEST if newest_wins else LOG)
+        return self.create_publisher(MESSAGE_TYPES[role], topic, LATCHED if role in LATCHED_ROLES else NEWEST)
 
     def say(self, role: str, message: Any) -> None:
         """Publish a ``rosbags`` message on the output of that role."""

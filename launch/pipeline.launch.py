@@ -15,6 +15,7 @@ import yaml
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 CONFIG = Path(__file__).resolve().parent / "config"
 LIVE_SOURCE = "sensing"
@@ -22,17 +23,36 @@ REFUSED = 2
 RESTARTS = 3
 CLOSING_S = "15"
 """How long a recorder may take to close its bags."""
+READERS_TIMEOUT_S = 60.0
+"""How long the nodes of a replay wait for their readers, so that no first result is lost."""
 
 ARGUMENTS = {
     "stages_file": (str(CONFIG / "stages.yaml"), "Table of stages, topics, rates and budgets."),
-    "parameters_file": ("", "ROS parameter file that is stronger than those in config/."),
     "detector": ("", "Model package: a folder, or the name of one that ships. Empty: as in the table of stages."),
     "level": ("", "Operating point of the model package. Empty: as in the table of stages."),
     "record_to": ("", "Folder to record results and stage records into. Empty: record nothing."),
+    "parameters_file": ("", "ROS parameter file that is stronger than those in config/."),
+    "node_parameters": ("{}", "Parameters that are stronger still, as YAML: '{detection: {threads: 2}}'."),
     "source": (LIVE_SOURCE, "Executable of the stage sensing: sensing (live topics) or replaying (a recording)."),
     "log_level": ("info", "Severity from which nodes log."),
 }
 """Launch argument: (default, description)."""
+
+
+def parameters(name, arguments):
+    """Return what the launch arguments say for the node ``name``."""
+    values = {"stages_file": arguments["stages_file"], "recorded": bool(arguments["record_to"])}
+    if arguments["source"] != LIVE_SOURCE:
+        values["readers_timeout_s"] = READERS_TIMEOUT_S
+    if name == "detection":
+        chosen = {"package": arguments["detector"], "level": arguments["level"]}
+        values.update({key: value for key, value in chosen.items() if value})
+    elif name == "recorder":
+        values["folder"] = arguments["record_to"]
+    values.update((yaml.safe_load(arguments["node_parameters"]) or {}).get(name, {}))
+    # Left to itself, launch would turn a string that looks like a number into one.
+    return {key: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+            for key, value in values.items()}
 
 
 def nodes(table, arguments):
@@ -60,13 +80,13 @@ def nodes(table, arguments):
     for name in dict.fromkeys(entry["node"] for entry in entries.values()):
         if name == "recorder" and not arguments["record_to"]:
             continue
-        files = [CONFIG / (name + ".param.yaml"), Path(arguments["parameters_file"] or "/nonexistent")]
+        files = [str(CONFIG / (name + ".param.yaml")), arguments["parameters_file"]]
         yield Node(
             package="l4edge_pipeline",
             executable=arguments["source"] if name == "sensing" else name,
             name=name,
             output="screen",
-            parameters=[str(path) for path in files if path.is_file()] + [parameters(name, arguments)],
+            parameters=[path for path in files if Path(path).is_file()] + [parameters(name, arguments)],
             arguments=["--ros-args", "--log-level", arguments["log_level"]],
             respawn=live,
             respawn_delay=1.0,
@@ -76,19 +96,12 @@ def nodes(table, arguments):
         )
 
 
-def parameters(name, arguments):
-    """Return what the launch arguments say for the node ``name``."""
-    values = {"stages_file": arguments["stages_file"], "recorded": bool(arguments["record_to"])}
-    if name == "detection":
-        values.update({"package": arguments["detector"], "level": arguments["level"]})
-    elif name == "recorder":
-        values["folder"] = arguments["record_to"]
-    return {key: value for key, value in values.items() if value != ""}
-
-
 def start(context):
     """Read the table of stages, now that the arguments are known."""
     arguments = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    for name in ("stages_file", "parameters_file"):
+        if arguments[name] and not Path(arguments[name]).is_file():
+            raise RuntimeError(f"{name}: no such file: {arguments[name]}")
     table = yaml.safe_load(Path(arguments["stages_file"]).read_text(encoding="utf-8"))
     return list(nodes(table, arguments))
 

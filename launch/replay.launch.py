@@ -5,42 +5,49 @@
 It ends when the recording does. For a report, see ``l4edge replay``.
 """
 
+import json
 from pathlib import Path
 
+import yaml
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import SetParameter
-from launch_ros.parameter_descriptions import ParameterValue
+
+PIPELINE = Path(__file__).resolve().parent / "pipeline.launch.py"
 
 ARGUMENTS = {
-    "recording": (None, str, "Folder or file of the recording: a rosbag2, a video, an image folder or a KITTI folder."),
-    "speed": ("1.0", float, "Pace, 1.0 is that of the recording."),
-    "lockstep": ("false", bool, "Let each frame wait for its stages, so that two runs give the same results."),
-    "image_topic": ("", str, "Camera topic, where the recording has several."),
-    "remap": ("", str, "Topics to read as others: FROM:=TO, separated by spaces."),
+    "recording": (None, "A rosbag2 (sqlite3 or MCAP), a video file, an image folder or a KITTI folder."),
+    "speed": ("1.0", "Pace; 1.0 is that of the recording."),
+    "lockstep": ("false", "true: each frame waits for its stages, so that two runs give the same results."),
+    "image_topic": ("", "Camera topic, where the recording has several."),
+    "remap": ("", "Topics to read as others: FROM:=TO, separated by spaces."),
 }
-"""Launch argument and parameter of the node: (default, type, description)."""
+"""Launch argument and parameter of the node: (default, description)."""
 
-READERS_TIMEOUT_S = 60.0
+
+def gather(context):
+    """Hand this file's arguments on as parameters of the nodes they are for."""
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    lockstep = yaml.safe_load(given["lockstep"]) is True
+    source = {**given, "speed": float(given["speed"]), "lockstep": lockstep}
+    # Lockstep waits for no clock, so the watchdog must not either.
+    gathered = {"sensing": source, "control": {"watchdog_s": 0.0} if lockstep else {}}
+    for name, values in (yaml.safe_load(context.launch_configurations.get("node_parameters", "")) or {}).items():
+        gathered.setdefault(name, {}).update(values)
+    context.launch_configurations["node_parameters"] = json.dumps(gathered)
 
 
 def generate_launch_description():
     """Return the arguments, and the pipeline with them as parameters."""
-    pipeline = str(Path(__file__).resolve().parent / "pipeline.launch.py")
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
-          for name, (default, _, description) in ARGUMENTS.items()),
-        GroupAction([
-            *(SetParameter(name, ParameterValue(LaunchConfiguration(name), value_type=kind))
-              for name, (_, kind, _) in ARGUMENTS.items()),
-            # No first result is lost for want of a reader that still starts.
-            SetParameter("readers_timeout_s", READERS_TIMEOUT_S),
-            # Lockstep waits for no clock, so the watchdog must not either.
-            SetParameter("watchdog_s", 0.0, condition=IfCondition(LaunchConfiguration("lockstep"))),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(pipeline), launch_arguments={"source": "replaying"}.items()),
-        ]),
+          for name, (default, description) in ARGUMENTS.items()),
+        OpaqueFunction(function=gather),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(str(PIPELINE)),
+            launch_arguments={
+                "source": "replaying", "node_parameters": LaunchConfiguration("node_parameters"),
+            }.items(),
+        ),
     ])

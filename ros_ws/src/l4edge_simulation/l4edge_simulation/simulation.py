@@ -7,6 +7,8 @@ import numpy as np
 
 from l4edge_perception.types import CameraModel, ControlCommand, EgoState, GroundTruth, Route
 
+from l4edge_perception.recordings.events import FIRST_STAMP_NS
+
 from .appearance import draw_camera, draw_look, stream
 from .ground_truth import Labeller
 from .renderer import Renderer
@@ -14,7 +16,7 @@ from .scene import Scene
 from .sensor import Camera, Odometer, draw_camera_noise
 from .world import STEP_S, World
 
-FIRST_STAMP_NS = 1_700_000_000_000_000_000
+
 ROUTE_SPACING_M = 2.0
 
 

@@ -128,7 +128,7 @@ def test_ros2_launch_starts_the_graph_and_ends_it(separate_domain, table_without
         launch = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             wait_for(lambda: launch.poll() is not None or nodes <= set(ros2("node", "list")))
-            assert set(stages["planning"]["outputs"].values()) <= set(ros2("topic", "list"))
+            wait_for(lambda: set(stages["planning"]["outputs"].values()) <= set(ros2("topic", "list")))
             assert str(table_without_network) in ros2("param", "get", "/planning", "stages_file")[-1]
             launch.send_signal(signal.SIGINT)
             assert launch.wait(30) == 0, (tmp_path / "launch.log").read_text()

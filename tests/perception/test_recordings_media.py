@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from l4edge_perception.errors import InputError
+from l4edge_perception.recordings import media
 from l4edge_perception.recordings.events import (
     CameraEvent,
     EgoEvent,
@@ -61,6 +62,17 @@ class TestVideo:
     def test_another_rate(self, tmp_path):
         recording = open_recording(make_video(tmp_path / "drive.avi"), rate_hz=5.0)
         assert [frame.stamp_ns for frame in events(recording, FrameEvent)][:2] == [SECOND, SECOND + SECOND // 5]
+
+    def test_a_video_that_does_not_know_its_length(self, tmp_path, monkeypatch):
+        class LiveCapture:
+            def __init__(self, capture):
+                self.get = lambda key: -9.2e18 if key == cv2.CAP_PROP_FRAME_COUNT else capture.get(key)
+                self.read, self.grab, self.release = capture.read, capture.grab, capture.release
+
+        capture = media._capture
+        monkeypatch.setattr(media, "_capture", lambda path: LiveCapture(capture(path)))
+        recording = open_recording(make_video(tmp_path / "drive.avi"))
+        assert recording.frame_count == len(list(recording.events())) == 12
 
     def test_frames_that_a_cut_off_video_lacks_are_rejected(self, tmp_path):
         whole = make_video(tmp_path / "drive.avi", count=40).read_bytes()
@@ -156,6 +168,15 @@ class TestKittiObjects:
         recording = open_recording(shared_data("research/kitti_object") / "image_2")
         assert recording.kind == "KITTI objects"
         assert len(events(recording, GroundTruthEvent)) == 2
+
+    def test_an_image_without_calibration(self, shared_data, tmp_path):
+        source = shared_data("research/kitti_object")
+        for folder in ("image_2", "calib"):
+            (tmp_path / folder).mkdir()
+        shutil.copyfile(source / "image_2" / "000001.png", tmp_path / "image_2" / "000001.png")
+        shutil.copyfile(source / "calib" / "000000.txt", tmp_path / "calib" / "000000.txt")
+        with pytest.raises(InputError, match=r"calib/000001\.txt: missing"):
+            open_recording(tmp_path)
 
     @pytest.mark.parametrize(
         ("file", "content", "reason"),

@@ -174,6 +174,17 @@ def test_broken_route(route, reason):
         from_message(to_message(route))
 
 
+def test_messages_of_rclpy_are_read_as_well():
+    nav_msgs, sensor_msgs = (pytest.importorskip(name + ".msg") for name in ("nav_msgs", "sensor_msgs"))
+    odometry = nav_msgs.Odometry()
+    odometry.header.stamp.sec, odometry.pose.pose.position.x, odometry.twist.twist.linear.x = 7, 2.0, 3.0
+    assert from_message(odometry) == EgoState(7_000_000_000, 2.0, 0.0, 0.0, 3.0)
+    camera = sensor_msgs.CameraInfo(width=64, height=48, k=[50.0, 0.0, 31.5, 0.0, 50.0, 23.5, 0.0, 0.0, 1.0], d=[0.1])
+    assert from_camera_info(camera, np.eye(4)).intrinsics[0].tolist() == [50.0, 0.0, 32.0]
+    image = sensor_msgs.Image(width=2, height=1, step=6, encoding="bgr8", data=bytes(range(6)))
+    assert from_image_message(image).decode().tolist() == [[[2, 1, 0], [5, 4, 3]]]
+
+
 class TestCamera:
     def test_round_trip(self):
         camera = CameraModel(

@@ -22,6 +22,7 @@ from l4edge_perception.recordings.events import (
     PointsEvent,
     RejectedEvent,
     RouteEvent,
+    Topic,
 )
 from l4edge_perception.recordings.images import encode, to_compressed_message, to_image_message
 from l4edge_perception.recordings.messages import make, to_message
@@ -189,26 +190,40 @@ def test_everything_in_a_bag_comes_back(tmp_path, make_bag):
         np.testing.assert_allclose(event.lidar_from_base, LIDAR_FROM_BASE, atol=1e-12)
 
 
+def rewrite_mcap(folder, compression="NONE", channels_of=lambda number: 1):
+    """Write the bag's file as another tool might; ``channels_of(number)`` names the channel of a topic to use."""
+    from mcap.reader import make_reader
+    from mcap.writer import CompressionType, Writer
+
+    with open(folder / "bag_0.mcap", "rb") as source, open(folder / "other", "wb") as target:
+        writer = Writer(target, compression=CompressionType[compression])
+        writer.start("ros2", "test")
+        channels = {}
+        for number, (schema, channel, message) in enumerate(make_reader(source).iter_messages()):
+            key = (channel.topic, channels_of(number))
+            if key not in channels:
+                schema_id = writer.register_schema(schema.name, schema.encoding, schema.data)
+                channels[key] = writer.register_channel(channel.topic, "cdr", schema_id, channel.metadata)
+            writer.add_message(channels[key], message.log_time, message.data, message.publish_time)
+        writer.finish()
+    (folder / "other").replace(folder / "bag_0.mcap")
+
+
 @pytest.mark.parametrize("compression", ["LZ4", "ZSTD"])
 def test_mcap_with_compressed_chunks(tmp_path, compression):
-    import mcap.writer
-
     folder = write(tmp_path / "bag", full_drive())
-    compressed = mcap.writer.CompressionType[compression]
-    with open(folder / "bag_0.mcap", "rb") as source, open(tmp_path / "squeezed", "wb") as target:
-        from mcap.reader import make_reader
-
-        writer = mcap.writer.Writer(target, compression=compressed)
-        writer.start("ros2", "test")
-        ids = {}
-        for schema, channel, message in make_reader(source).iter_messages():
-            if channel.topic not in ids:
-                schema_id = writer.register_schema(schema.name, schema.encoding, schema.data)
-                ids[channel.topic] = writer.register_channel(channel.topic, "cdr", schema_id, channel.metadata)
-            writer.add_message(ids[channel.topic], message.log_time, message.data, message.publish_time)
-        writer.finish()
-    (tmp_path / "squeezed").replace(folder / "bag_0.mcap")
+    rewrite_mcap(folder, compression)
     assert len(events(open_recording(folder), FrameEvent)) == 5
+
+
+@needs_recent_rosbags
+def test_several_channels_of_one_topic(tmp_path):
+    folder = write(tmp_path / "bag", [(topics.IMAGE, stamp(number), image(number)) for number in range(6)])
+    rewrite_mcap(folder, channels_of=lambda number: number % 2)
+    (folder / "metadata.yaml").unlink()
+    recording = open_recording(folder)
+    assert recording.topics == (Topic(topics.IMAGE, "sensor_msgs/msg/Image", 6),)
+    assert [event.sequence for event in events(recording, FrameEvent)] == list(range(6))
 
 
 def test_a_recording_can_be_read_again(tmp_path):
@@ -512,6 +527,18 @@ def test_damaged_bag(tmp_path, storage, damage):
     with pytest.raises(InputError, match=str(folder)) as caught:
         list(open_recording(folder).events())
     assert "\n" not in str(caught.value)
+
+
+def test_counts_that_promise_more_than_there_is(tmp_path):
+    folder = write(tmp_path / "bag", [(topics.IMAGE, 1, image(0))])
+    information = yaml.safe_load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    entries = information["topics_with_message_count"]
+    for role in (topics.CAMERA_INFO, topics.ODOMETRY):
+        metadata = {**entries[0]["topic_metadata"], "name": role, "type": topics.MESSAGE_TYPES[role]}
+        entries.append({"topic_metadata": metadata, "message_count": 7})
+    entries[0]["message_count"] = 7
+    edit_metadata(folder, "topics_with_message_count", entries)
+    assert [type(event) for event in open_recording(folder).events()] == [FrameEvent]
 
 
 @needs_recent_rosbags

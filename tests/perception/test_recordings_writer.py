@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from l4edge_perception.errors import InputError
+from l4edge_perception.recordings import typestore
 from l4edge_perception.recordings.messages import from_message, to_message
 from l4edge_perception.recordings.reader import open_recording
 from l4edge_perception.recordings.typestore import load_typestore
@@ -186,6 +187,38 @@ def test_misuse(tmp_path, topic, message_type, stamp, error):
         misuse()
 
 
+WRITE_UNTIL_FULL = """
+import resource, sys
+from l4edge_perception.errors import InputError
+from l4edge_perception.recordings.writer import BagWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with BagWriter(sys.argv[1]) as writer:
+        for stamp in range(int(sys.argv[2])):
+            writer.write("/camera/front/image", "sensor_msgs/msg/Image", stamp, bytes(60000))
+except InputError as error:
+    print(error)
+"""
+
+
+def start(program, *arguments):
+    root = Path(typestore.__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        universal_newlines=True,
+    )
+
+
+@pytest.mark.parametrize("messages", [3, 100])  # full when the bag is closed; while it is written
+def test_a_full_disk(tmp_path, messages):
+    output, _ = start(WRITE_UNTIL_FULL, tmp_path / "bag", messages).communicate()
+    assert output == f"{tmp_path / 'bag'}: cannot be written (File too large)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 WRITE_WITHOUT_END = """
 import sys
 from l4edge_perception.recordings.writer import BagWriter
@@ -199,13 +232,8 @@ with BagWriter(sys.argv[1]) as writer:
 
 
 def test_a_killed_writer_leaves_nothing_that_looks_whole(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITE_WITHOUT_END, str(tmp_path / "bag")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(load_typestore.__wrapped__.__code__.co_filename).parents[2])},
-    )
-    assert process.stdout.readline() == b"under way\n"
+    process = start(WRITE_WITHOUT_END, tmp_path / "bag")
+    assert process.stdout.readline() == "under way\n"
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (unfinished,) = tmp_path.iterdir()

@@ -46,8 +46,8 @@ from l4edge_perception.types import CameraModel
 LARGEST_LEAP_NS = 10_000_000_000
 """A stamp that gains this much on the clock of recording from one message to the next is broken, not late."""
 
-
 FRAMES_FOR_RATE = 21
+"""Images at the start of a bag that its rate is taken from."""
 
 
 def open_bag(path: Path, image_topic: Optional[str] = None, remap: Optional[Mapping[str, str]] = None) -> Recording:
@@ -191,13 +191,13 @@ def _image_size(path: Path, storage: Storage, topic: str) -> Tuple[int, int]:
             return width, height
         except (FrameError, ValueError) as error:
             reason = reason or str(error)
-    raise InputError(f"{path}: no image on {topic} can be decoded; the first is {reason}")
+    raise InputError(f"{path}: no image on {topic} can be decoded; the first is {reason or 'missing'}")
 
 
 def _rate(storage: Storage, topic: str) -> float:
     """Messages a second at the start of ``topic``."""
     stamps = [stored.log_ns for stored in itertools.islice(storage.messages([topic]), FRAMES_FOR_RATE)]
-    period = float(np.median(np.diff(stamps)))
+    period = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
     return 1e9 / period if period > 0 else 0.0
 
 
@@ -213,9 +213,9 @@ def _first_camera(
         for stored in reversed(list(storage.messages([selected[STATIC_TRANSFORMS]]))):
             with contextlib.suppress(ValueError):  # reported as rejected when the drive is read
                 transforms = transforms.updated(_message(stored))
-    if CAMERA_INFO not in selected:
+    first = next(storage.messages([selected[CAMERA_INFO]]), None) if CAMERA_INFO in selected else None
+    if first is None:
         return transforms, None, ()
-    first = next(storage.messages([selected[CAMERA_INFO]]))
     try:
         return (transforms, *_camera(_message(first), transforms))
     except ValueError as error:

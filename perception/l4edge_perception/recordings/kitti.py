@@ -102,11 +102,15 @@ def open_kitti(path: Path, rate_hz: Optional[float] = None) -> Recording:
 
 def _single_images(root: Path, rate: float) -> _Folders:
     images = image_files(root / "image_2")
+    calibrations = _by_number(root / "calib", "*.txt")
+    for image in images:
+        if _number(image) not in calibrations:
+            raise InputError(f"{root / 'calib' / image.stem}.txt: missing; every image has a calibration of its own")
     return _Folders(
         "KITTI objects",
         images,
         [stamp_of_frame(sequence, rate) for sequence in range(len(images))],
-        calibrations={number: (file,) for number, file in _by_number(root / "calib", "*.txt").items()},
+        calibrations={number: (file,) for number, file in calibrations.items()},
         label_files=_by_number(root / "label_2", "*.txt"),
         sweeps=_by_number(root / "velodyne", "*.bin"),
         assumptions=(f"{rate:g} images a second, though the images are unrelated",),

@@ -28,6 +28,10 @@ def open_video(path: Path, rate_hz: Optional[float] = None) -> Recording:
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     rate = rate_hz or capture.get(cv2.CAP_PROP_FPS)
     readable, pixels = capture.read()
+    if readable and count <= 0:  # a live recording without a table of contents
+        count = 1
+        while capture.grab():
+            count += 1
     capture.release()
     if not readable:
         raise InputError(f"{path}: no frame of this video can be decoded")
@@ -51,7 +55,7 @@ def open_video(path: Path, rate_hz: Optional[float] = None) -> Recording:
             yield RejectedEvent(stamp_of_frame(missing, rate), str(path), missing, True, reason)
 
     height, width = pixels.shape[:2]
-    return Recording(path, "video", width, height, count, rate, max(count - 1, 0) / rate, read)
+    return Recording(path, "video", width, height, count, rate, (count - 1) / rate, read)
 
 
 def _capture(path: Path) -> cv2.VideoCapture:

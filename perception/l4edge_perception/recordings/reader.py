@@ -39,7 +39,10 @@ def open_recording(
         InputError: missing, damaged, of an unknown kind, without images, or not clear in what to read.
     """
     path = Path(path)
-    recording = _open(path, image_topic, remap, rate_hz)
+    try:
+        recording = _open(path, image_topic, remap, rate_hz)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if require_images and not recording.frame_count:
         held = ", ".join(f"{topic.name} ({topic.message_type})" for topic in recording.topics if topic.count)
         raise InputError(f"{path}: no images in it; it holds {held or 'nothing'}")

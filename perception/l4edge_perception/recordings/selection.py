@@ -57,11 +57,12 @@ def select_topics(
             chosen[CAMERA_INFO] = sibling
     for role, name in chosen.items():
         expected = IMAGE_TYPES if role == IMAGE else (MESSAGE_TYPES[role],)
-        if filled[name].message_type not in expected:
-            raise InputError(
-                f"{path}: topic {name} holds {filled[name].message_type}, expected {' or '.join(expected)}; "
-                f"name another topic with --remap {role}:=TOPIC"
-            )
+        for topic in topics:
+            if topic.name == name and topic.count and topic.message_type not in expected:
+                raise InputError(
+                    f"{path}: topic {name} holds {topic.message_type}, expected {' or '.join(expected)}; "
+                    f"name another topic with --remap {role}:=TOPIC"
+                )
     return chosen
 
 

@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+from collections import Counter
 from pathlib import Path
-from typing import Any, Collection, Iterator, List, NamedTuple, Tuple
+from typing import Any, Collection, Dict, Iterator, List, NamedTuple, Tuple
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.events import Topic
@@ -57,7 +58,11 @@ class Storage:
         try:
             with _damage_of(path):
                 connections = self._reader.connections
-                topics = [Topic(entry.topic, entry.msgtype, entry.msgcount) for entry in connections]
+                counts: Dict[Tuple[str, str], int] = (
+                    Counter()
+                )  # files of other tools have several channels of one topic
+                for entry in connections:
+                    counts[entry.topic, entry.msgtype] += entry.msgcount
                 definitions = [(entry.msgtype, _definition(entry)) for entry in connections]
                 filled = self._reader.message_count > 0
                 self.start_ns = self._reader.start_time if filled else 0
@@ -66,7 +71,7 @@ class Storage:
         except BaseException:
             self._reader.close()
             raise
-        self.topics = tuple(sorted(topics, key=lambda topic: topic.name))
+        self.topics = tuple(Topic(name, kind, counts[name, kind]) for name, kind in sorted(counts))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -54,13 +54,10 @@ def survey(path: Path) -> Summary:
     if not is_bag(path):
         raise InputError(f"{path}: not a rosbag2; make one of a video or of images with `l4edge bag create`")
     with Storage(path) as storage:
-        stamps: Dict[str, List[int]] = {topic.name: [] for topic in storage.topics}
+        stamps: Dict[Tuple[str, str], List[int]] = {(topic.name, topic.message_type): [] for topic in storage.topics}
         for stored in storage.messages():
-            stamps[stored.topic].append(stored.log_ns)
-    topics = [
-        _topic(topic.name, topic.message_type, np.array(stamps[topic.name], np.int64), storage.start_ns)
-        for topic in storage.topics
-    ]
+            stamps[stored.topic, stored.message_type].append(stored.log_ns)
+    topics = [_topic(*key, np.array(values, np.int64), storage.start_ns) for key, values in stamps.items()]
     return Summary(
         str(path),
         storage.start_ns,

@@ -1,8 +1,9 @@
 """Write a rosbag2 that ``ros2 bag`` opens and that appears whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional, Tuple, Union
+from typing import Any, Collection, Dict, Iterator, List, Optional, Tuple, Union
 
 import yaml
 
@@ -43,15 +44,21 @@ class BagWriter:
         self._span: Optional[Tuple[int, int]] = None
         self._typestore = load_typestore()
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Report a full disk, or a place where nothing can be written, as what it is: the user's to change."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self._folder}: cannot be written ({error.strerror})") from error
+
     def __enter__(self) -> "BagWriter":
         from mcap.writer import CompressionType, Writer
 
         self._unfinished = new_folder(self._folder)
-        try:
+        with self._writing():
             self._path = self._unfinished.__enter__()
             self._stream = open(str(self._path / FILE_NAME), "wb")
-        except OSError as error:
-            raise InputError(f"{self._folder}: cannot be written ({error.strerror})") from error
         # The library's own name holds its version; a fixed one keeps the bytes the same from one version to the next.
         self._mcap = Writer(self._stream, compression=CompressionType.NONE)
         self._mcap.start(profile="ros2", library="l4edge")
@@ -77,7 +84,8 @@ class BagWriter:
             raise ValueError(f"{topic}: negative stamp {stamp_ns}")
         if not isinstance(message, (bytes, bytearray, memoryview)):
             message = self._typestore.serialize_cdr(message, message_type)
-        self._mcap.add_message(channel.identifier, stamp_ns, bytes(message), stamp_ns, channel.count)
+        with self._writing():
+            self._mcap.add_message(channel.identifier, stamp_ns, bytes(message), stamp_ns, channel.count)
         channel.count += 1
         start, end = self._span or (stamp_ns, stamp_ns)
         self._span = (min(start, stamp_ns), max(end, stamp_ns))
@@ -108,13 +116,19 @@ class BagWriter:
     def __exit__(self, kind: Any, value: Any, traceback: Any) -> Optional[bool]:
         try:
             if kind is None:
-                self._finish()
+                with self._writing():
+                    self._finish()
         except BaseException as error:
-            self._stream.close()
+            self._close()
             self._unfinished.__exit__(type(error), error, error.__traceback__)
             raise
-        self._stream.close()
+        self._close()
         return self._unfinished.__exit__(kind, value, traceback)
+
+    def _close(self) -> None:
+        # What is still buffered does not matter any more: a finished file has been flushed, another is thrown away.
+        with contextlib.suppress(OSError):
+            self._stream.close()
 
     def _finish(self) -> None:
         information = self._information()

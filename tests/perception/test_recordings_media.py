@@ -131,6 +131,12 @@ def corners_in_image(truth, camera):
     return np.array(boxes)
 
 
+SINGULAR = "\n".join(
+    f"{name}: " + " ".join(["0"] * count)
+    for name, count in (("P2", 12), ("R0_rect", 9), ("Tr_velo_to_cam", 12), ("Tr_imu_to_velo", 12))
+)
+
+
 class TestKittiObjects:
     def test_labels_calibration_and_sweeps_agree(self, shared_data):
         recording = open_recording(shared_data("research/kitti_object"))
@@ -183,6 +189,7 @@ class TestKittiObjects:
         [
             ("calib/000000.txt", "P2: 1 2 3\n", "no matrix P2 or .* of 3 x 4 numbers"),
             ("calib/000000.txt", "P2:" + " nan" * 12, "no matrix P2"),
+            ("calib/000000.txt", SINGULAR, "a determinant is 0"),
             ("label_2/000000.txt", "Car 0 0 0 1 2 3\n", "line 1 does not hold 14 numbers"),
             ("label_2/000000.txt", "Car 0 0 0 1 2 3 x 1 1 1 1 1 1 1\n", "line 1 does not hold 14 numbers"),
             ("label_2/000000.txt", "\xff", "not a readable text file"),
@@ -300,6 +307,12 @@ class TestKittiDrives:
         expected = events(open_recording(source), CameraEvent)[0]
         np.testing.assert_allclose(camera.camera.camera_from_base, expected.camera.camera_from_base, atol=1e-9)
         np.testing.assert_allclose(camera.camera.intrinsics, expected.camera.intrinsics)
+
+    def test_no_motion_in_its_file(self, shared_data, tmp_path):
+        drive = self.raw_drive(shared_data("research/kitti_object"), tmp_path)
+        (drive / "oxts" / "data" / "0000000000.txt").write_text("")
+        with pytest.raises(InputError, match=r"0000000000\.txt: empty"):
+            open_recording(drive)
 
     def test_stamps_that_cannot_be_used(self, shared_data, tmp_path):
         drive = self.raw_drive(shared_data("research/kitti_object"), tmp_path)

@@ -34,7 +34,7 @@ NO_CLASS = 255  # l4edge_msgs/ObjectClassification.UNKNOWN
 VISIBLE_SHARE = {0: 1.0, 1: 2.0 / 3.0, 2: 1.0 / 3.0}
 """Of the grades "fully", "partly" and "largely hidden"; KITTI gives no shares. Unknown counts as hidden."""
 
-IGNORED_ID = 1_000_000  # regions to ignore have no track; their numbers start here
+IGNORED_ID = 1_000_000_000  # regions to ignore have no track; their numbers start here
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,12 @@ def read_calibration(files: Sequence[Path]) -> Calibration:
     lidar_from_imu = rigid(["Tr_imu_to_velo", "Tr_imu_velo"], "calib_imu_to_velo")
 
     rectified_from_imu = rectify @ camera_from_lidar @ lidar_from_imu
+    intrinsics = projection[:3, :3].copy()
+    if not all(abs(np.linalg.det(part)) > 1e-6 for part in (intrinsics, rectified_from_imu)):
+        raise InputError(f"{files[0]}: the matrices are no cameras and mountings (a determinant is 0)")
+    camera_from_rectified = np.eye(4)
     imu_from_base = np.eye(4)
     imu_from_base[2, 3] = np.linalg.inv(rectified_from_imu)[2, 3] - CAMERA_HEIGHT
-    intrinsics = projection[:3, :3].copy()
-    camera_from_rectified = np.eye(4)
     camera_from_rectified[:3, 3] = np.linalg.solve(intrinsics, projection[:3, 3])
     intrinsics[:2, 2] += 0.5  # KITTI counts pixels from the centre of the first one
     rectified_from_base = rectified_from_imu @ imu_from_base
@@ -197,9 +199,12 @@ def read_motion(path: Path) -> List[Tuple[float, ...]]:
     """The lines of an ``oxts`` file: latitude, longitude (degrees), altitude, roll, pitch, yaw, velocities, ...
 
     Raises:
-        InputError: a line is broken.
+        InputError: a line is broken, or there is none.
     """
-    return [tuple(_numbers(path, number, line.split(), 23)) for number, line in enumerate(_lines(path))]
+    lines = _lines(path)
+    if not lines:
+        raise InputError(f"{path}: empty; expected a line for each frame")
+    return [tuple(_numbers(path, number, line.split(), 23)) for number, line in enumerate(lines)]
 
 
 def ego_state(motion: Sequence[float], origin: Sequence[float], stamp_ns: int) -> EgoState:

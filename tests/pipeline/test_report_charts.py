@@ -69,3 +69,23 @@ def test_frames_beyond_the_budget_stand_out():
     drawn = charts.latency_over_time(np.arange(3.0), np.array([99.0, 100.0, 100.1]), [], 100)
     assert drawn.count("dot over") == 1
     assert drawn.count('class="dot"') == 2
+
+
+def test_one_frame_far_out_does_not_flatten_the_others():
+    drawn = charts.latency_over_time(np.arange(3.0), np.array([50.0, 60.0, 5000.0]), [], 100)
+    heights = [float(node.get("cy")) for node in ET.fromstring(drawn).iter("circle")]
+    assert heights[0] - heights[1] > 5  # 10 ms can be told apart
+    assert drawn.count('class="beyond"') == 1
+    assert "5000.00 ms" in drawn
+
+
+def test_the_curve_breaks_where_frames_gave_no_result():
+    times = np.array([0.0, 0.1, 0.4, 0.5])
+    whole = charts.latency_over_time(times, np.full(4, 50.0), [], 100)
+    broken = charts.latency_over_time(times, np.full(4, 50.0), [0.2, 0.3], 100)
+    assert (whole.count("<polyline"), broken.count("<polyline")) == (1, 2)
+
+
+def test_no_frame_is_left_out_of_the_histogram():
+    drawn = charts.latency_distribution(np.array([5.0, 50.0, 150.0, 9e9]), 100)
+    assert sum(int(count) for count in re.findall(r": (\d+) frames", drawn)) == 4

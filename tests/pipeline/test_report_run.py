@@ -222,6 +222,13 @@ def test_swapped_identities_count_as_switches(tmp_path):
     assert tracking["idf1"] == pytest.approx(0.5)
 
 
+def test_lockstep_latencies_come_with_a_warning(tmp_path):
+    write_recording(tmp_path / "recording", 2)
+    write_run(tmp_path, TABLE, range(2), make_run(STAGES, 2))
+    analyse(tmp_path, run=replace(RUN, mode="lockstep"))
+    assert "do not say how fast" in (tmp_path / "report.html").read_text()
+
+
 def test_the_same_run_gives_the_same_page(tmp_path):
     write_recording(tmp_path / "recording", 3)
     write_run(tmp_path, TABLE, range(3), make_run(STAGES, 3))

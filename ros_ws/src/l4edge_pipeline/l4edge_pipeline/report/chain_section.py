@@ -56,7 +56,9 @@ def chain_section(
                 "tracks": show(len(tracks[stamp]) if stamp in tracks else None),
             }
         )
-    labels = ["frame {}".format(row["frame"]) for row in rows]
+    labels = [
+        "frame {}: {:.0f} ms".format(row["frame"], passes.latencies_ms[place]) for row, place in zip(rows, slowest)
+    ]
     section.update(
         over_time=charts.latency_over_time(seconds, passes.latencies_ms, missing, numbers["budget_ms"]),
         distribution=charts.latency_distribution(passes.latencies_ms, numbers["budget_ms"]),

@@ -95,7 +95,8 @@ class Axes:
         """A marked vertical limit."""
         x = self.x(value)
         line = element("line", "limit", x1=x, x2=x, y1=self.top, y2=self.bottom)
-        return line + element("text", "limit-label middle", words, x=min(x, self.right - 40), y=self.top - 5)
+        x = min(max(x, self.left + 50), self.right - 50)
+        return line + element("text", "limit-label middle", words, x=x, y=self.top - 5)
 
     def draw(self, content: Iterable[str], title: str, y_ticks: bool = True) -> Html:
         """The chart: grid, scales, then ``content``."""
@@ -139,15 +140,25 @@ def thin(times: np.ndarray, values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]
 def latency_over_time(
     times_s: np.ndarray, latencies_ms: np.ndarray, missing_s: Sequence[float], budget_ms: float
 ) -> Html:
-    """Latency of each frame; marks at the foot for the frames that gave no result."""
+    """Latency of each frame; marks at the foot for the frames that gave no result, arrows for those beyond the top."""
     end = max([*times_s[-1:].tolist(), *missing_s, 1e-3])
-    top = 1.12 * max(budget_ms, float(latencies_ms.max(initial=0)))
-    axes = Axes(FULL, 250, (0, end), (0, top), (TIME, "ms"))
+    top = _longest(latencies_ms, budget_ms)
+    axes = Axes(FULL, 250, (0, end), (0, 1.06 * top), (TIME, "ms"))
     xs, ys = thin(times_s, latencies_ms)
-    content = [axes.level(budget_ms), axes.curve(xs, ys)]
+    gaps = np.unique(np.searchsorted(xs, missing_s))
+    content = [axes.level(budget_ms)]
+    content += [
+        axes.curve(part, values)
+        for part, values in zip(np.split(xs, gaps), np.split(np.minimum(ys, top), gaps))
+        if len(part) > 1
+    ]
     for x, y in zip(xs, ys):
-        style = "dot over" if y > budget_ms else "dot"
-        content.append(element("circle", style, f"{x:.2f} s: {y:.2f} ms", cx=axes.x(x), cy=axes.y(y), r=2.4))
+        words = f"{x:.2f} s: {y:.2f} ms"
+        if y > top:
+            content.append(element("path", "beyond", words, d=f"M{axes.x(x):.1f} {axes.y(top):.1f}l-4 8h8z"))
+        else:
+            style = "dot over" if y > budget_ms else "dot"
+            content.append(element("circle", style, words, cx=axes.x(x), cy=axes.y(y), r=2.4))
     for moment in missing_s[:MOST_POINTS]:
         foot = f"M{axes.x(moment):.1f} {axes.bottom}v-9"
         content.append(element("path", "missing", f"{moment:.2f} s: no result", d=foot))
@@ -155,23 +166,32 @@ def latency_over_time(
     return axes.draw(content, "Chain latency over time")
 
 
+def _longest(latencies_ms: np.ndarray, budget_ms: float) -> float:
+    """The largest latency that a chart has room for: one frame far out must not flatten all others."""
+    return max(budget_ms, min(float(latencies_ms.max(initial=0)), 3 * budget_ms))
+
+
 def latency_distribution(latencies_ms: np.ndarray, budget_ms: float) -> Html:
-    """Histogram of the frames, and over it the share of frames that took no longer."""
-    longest = max(budget_ms, float(latencies_ms.max(initial=0))) * 1.05
-    counts, edges = np.histogram(latencies_ms, bins=60, range=(0, longest))
+    """Histogram of the frames, and over it the share of frames that took no longer; the last bar takes the rest."""
+    longest = _longest(latencies_ms, budget_ms) * 1.05
+    counts, edges = np.histogram(np.minimum(latencies_ms, longest), bins=60, range=(0, longest))
     axes = Axes(HALF, 240, (0, longest), (0, 1), ("latency [ms]", "share of frames"))
     tallest = counts.max(initial=1)
     content = []
-    for count, low, high in zip(counts, edges, edges[1:]):
+    for place, count in enumerate(counts):
         if count:
+            low, high = edges[place : place + 2]
             y = axes.y(0.9 * count / tallest)
             style = "bar over" if low >= budget_ms else "bar"
-            words = f"{low:.1f} to {high:.1f} ms: {count} frames"
+            more = " and more" if place == len(counts) - 1 else ""
+            words = f"{low:.1f} to {high:.1f} ms{more}: {count} frames"
             width, height = axes.x(high) - axes.x(low) - 1, axes.bottom - y
             content.append(element("rect", style, words, x=axes.x(low), y=y, width=width, height=height))
     ordered = np.sort(latencies_ms)
     xs, ys = thin(ordered, np.arange(1, len(ordered) + 1) / max(1, len(ordered)))
-    content.append(axes.curve([0.0, *xs[:1], *xs, longest], [0.0, 0.0, *ys, 1.0]))
+    inside = xs <= longest
+    xs, ys = xs[inside], ys[inside]
+    content.append(axes.curve([0.0, *xs[:1], *xs, longest], [0.0, 0.0, *ys, *(ys[-1:] if len(ys) else [0.0])]))
     content.append(axes.upright(budget_ms, f"budget {budget_ms:g} ms"))
     return axes.draw(content, "Distribution of the chain latency")
 
@@ -191,16 +211,16 @@ Row = Tuple[str, Sequence[Span]]
 def _bars(
     rows: Sequence[Row], width: int, longest: float, labels: Tuple[str, str], mark: Optional[Tuple[float, str]] = None
 ) -> Html:
-    """Rows of spans; ``labels`` are those of the scale and of the chart."""
+    """Rows of spans, cut off at ``longest``; ``labels`` are those of the scale and of the chart."""
     pitch, thickness = 26, 17
-    axes = Axes(width, len(rows) * pitch + 54, (0, longest), (0, 1), (labels[0], ""), left=116)
+    axes = Axes(width, len(rows) * pitch + 54, (0, longest), (0, 1), (labels[0], ""), left=136)
     content = []
     for index, (name, spans) in enumerate(rows):
         y = axes.top + index * pitch + 4
         content.append(element("text", "row end", name, x=axes.left - 9, y=y + 13))
         for span in spans:
-            extent = max(0.0, axes.x(span.start + span.length) - axes.x(span.start))
-            place = {"x": axes.x(span.start), "y": y, "width": extent, "height": thickness}
+            start, end = (axes.x(min(value, longest)) for value in (span.start, span.start + span.length))
+            place = {"x": start, "y": y, "width": max(0.0, end - start), "height": thickness}
             content.append(element("rect", span.style, span.words, **place))
     if mark:
         content.append(axes.upright(*mark))
@@ -242,7 +262,7 @@ def frame_bars(labels: Sequence[str], stages: Sequence[str], segments_ms: np.nda
             for (stage, index, name), start, length in zip(names, np.cumsum(lengths) - lengths, lengths)
         ]
         rows.append((label, spans))
-    longest = max(budget_ms, float(segments_ms.sum(axis=(1, 2)).max(initial=0))) * 1.03
+    longest = _longest(segments_ms.sum(axis=(1, 2)), budget_ms) * 1.03
     words = ("time since the frame arrived [ms]", "The slowest frames, step by step")
     return _bars(rows, FULL, longest, words, (budget_ms, f"budget {budget_ms:g} ms"))
 

@@ -16,6 +16,7 @@ VERSION = 1
 """Of the form of summary.json."""
 
 FINISHED = "finished"
+REAL_TIME, LOCKSTEP = "real time", "lockstep"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RunInfo:
     """What only whoever started the run knows.
 
     Attributes:
-        mode: ``real time`` or ``lockstep``.
+        mode: REAL_TIME or LOCKSTEP.
         started: when, ISO 8601.
         command_line: as typed.
         exit_state: ``finished``, or in a few words how the run ended.

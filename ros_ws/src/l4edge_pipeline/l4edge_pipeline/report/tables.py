@@ -3,6 +3,7 @@
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from l4edge_pipeline.report.latency import FRAME_KEYS
+from l4edge_pipeline.report.summary import LOCKSTEP
 
 Summary = Mapping[str, Any]
 
@@ -31,6 +32,12 @@ def budget_share(numbers: Mapping[str, Any]) -> Optional[float]:
     return None if numbers["p99_ms"] is None else numbers["p99_ms"] / numbers["budget_ms"]
 
 
+LOCKSTEP_NOTE = (
+    "In lockstep each frame waits until the one before has gone all the way and its inputs have arrived: these "
+    "latencies do not say how fast the pipeline is in real time."
+)
+
+
 def verdict(summary: Summary) -> Dict[str, Any]:
     """The first thing to know: whether the required limits hold, and how long the chain took."""
     rows = summary["requirements"]
@@ -41,7 +48,10 @@ def verdict(summary: Summary) -> Dict[str, Any]:
         words, style = f"{len(failed)} of {len(rows)} required limits do not hold", "failed"
     else:
         words, style = f"All {len(rows)} required limits hold", "held"
-    return {"words": words, "style": style, "lines": [chain_sentence(*item) for item in summary["chains"].items()]}
+    lines = [chain_sentence(*item) for item in summary["chains"].items()]
+    if summary["run"]["mode"] == LOCKSTEP:
+        lines.append(LOCKSTEP_NOTE)
+    return {"words": words, "style": style, "lines": lines}
 
 
 def chain_sentence(name: str, numbers: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 from l4edge_pipeline.report import tables
+from l4edge_pipeline.report.summary import LOCKSTEP
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,8 @@ def print_summary(summary: Mapping[str, Any], run_folder: Path, console: "Option
     for name, numbers in summary["chains"].items():
         style = STYLES[tables.use_style(tables.budget_share(numbers))]
         console.print(escape(tables.chain_sentence(name, numbers)), style=style)
+    if summary["run"]["mode"] == LOCKSTEP:
+        console.print(tables.LOCKSTEP_NOTE, style="dim")
     for part in tables.quality_tables(summary):
         if part["absent"]:
             console.print("{}: not judged: {}".format(part["title"], escape(part["absent"])), style="dim")

@@ -185,6 +185,14 @@ def test_messages_of_rclpy_are_read_as_well():
     assert from_image_message(image).decode().tolist() == [[[2, 1, 0], [5, 4, 3]]]
 
 
+@pytest.mark.parametrize("value", [tracks(2), ground_truth(2)])
+def test_numbers_of_objects_that_int64_does_not_hold(value):
+    message = to_message(value)
+    message.objects[1].object_id = 2**63
+    with pytest.raises(ValueError, match="object_id above"):
+        from_message(through_bytes(message))
+
+
 class TestCamera:
     def test_round_trip(self):
         camera = CameraModel(

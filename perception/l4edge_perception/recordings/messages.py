@@ -40,7 +40,7 @@ def from_message(message: Any) -> Any:
     """The dataclass that ``message`` stands for; the inverse of :func:`to_message`.
 
     Raises:
-        ValueError: a field holds what the dataclass cannot stand for (not a number, lists of unequal length).
+        ValueError: a field holds what the dataclass cannot stand for (not a number, lists of unequal length, ...).
     """
     # rosbags names the class of nav_msgs/msg/Odometry nav_msgs__msg__Odometry, rclpy Odometry.
     return _READERS[type(message).__name__.rpartition("__")[2]](message)
@@ -114,6 +114,13 @@ def _labels(objects: Sequence[Any]) -> np.ndarray:
     return np.array([entry.classification.label for entry in objects], np.int32)
 
 
+def _identifiers(objects: Sequence[Any]) -> np.ndarray:
+    identifiers = np.array([entry.object_id for entry in objects], np.uint64)
+    if (identifiers > np.iinfo(np.int64).max).any():
+        raise ValueError("an object_id above the largest int64")
+    return identifiers.astype(np.int64)
+
+
 def _from_detections(value: Detections, sequence: int, _: int) -> Any:
     detections = [
         make(
@@ -167,7 +174,7 @@ def _to_tracks(message: Any) -> Tracks:
         array[unknown] = np.nan
     return Tracks(
         stamp_of(message.header),
-        np.array([entry.object_id for entry in objects], np.int64),
+        _identifiers(objects),
         _table([_corners(entry.box) for entry in objects], 4, np.float32),
         np.array([entry.classification.probability for entry in objects], np.float32),
         _labels(objects),
@@ -318,7 +325,7 @@ def _to_ground_truth(message: Any) -> GroundTruth:
     objects = message.objects
     return GroundTruth(
         stamp_of(message.header),
-        np.array([entry.object_id for entry in objects], np.int64),
+        _identifiers(objects),
         _labels(objects),
         _table([_corners(entry.box) for entry in objects], 4, np.float32),
         np.array([entry.visibility for entry in objects], np.float32),

@@ -88,8 +88,15 @@ def test_the_recorded_future_counts_for_collisions_and_constant_velocity_for_tim
 
 def test_a_follower_running_into_a_slow_plan_is_told_apart():
     result = judge(trajectory(0.0, speed=2.0), moving(-20.0, 12.0))
-    assert (result["collisions"], result["collisions_from_behind"]) == (1, 1)
+    assert (result["collisions"], result["collisions_by_contact"]) == (1, {"front": 0, "side": 0, "rear": 1})
     assert result["min_ttc_s"] is None
+
+
+def test_the_side_that_is_touched_is_told():
+    crossing = [truth(stamp, [(1, 6.0 + 4.0 * stamp, 6.0 - 3.0 * stamp, 4.0)]) for stamp in np.arange(40) / 10]
+    result = judge(trajectory(0.0, speed=6.0), crossing)
+    assert result["collisions_by_contact"] == {"front": 0, "side": 1, "rear": 0}
+    assert judge(trajectory(0.0), moving(20.0, 0.0))["collisions_by_contact"] == {"front": 1, "side": 0, "rear": 0}
 
 
 def test_contacts_in_a_row_are_one_episode():
@@ -129,7 +136,7 @@ def test_yaws_are_interpolated_the_short_way():
 @pytest.mark.parametrize("truths", [[], moving(20.0, 0.0)[50:]], ids=["none", "of another time"])
 def test_without_ground_truth_there_is_no_judgement_of_safety(truths: List[GroundTruth]):
     result = judge(trajectory(0.0), truths)
-    for name in ("collisions", "collisions_from_behind", "collision_episodes", "min_ttc_s", "ttc_violation_share"):
+    for name in ("collisions", "collisions_by_contact", "collision_episodes", "min_ttc_s", "ttc_violation_share"):
         assert result[name] is None
     assert result["judged_frames"] == 0
 

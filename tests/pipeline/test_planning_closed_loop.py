@@ -1,8 +1,10 @@
 """Planner and controller drive a kinematic bicycle at 10 Hz; a command acts 100 ms after the frame it answers."""
 
 import math
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from typing import Callable, List, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ DELAY = 0.1
 STEP = 0.01
 WHEELBASE = ControllerConfig().wheelbase_m
 CONFIG = PlannerConfig()
-EGO_LENGTH = CONFIG.front_m + CONFIG.rear_m
+MIDDLE = (CONFIG.front_m - CONFIG.rear_m) / 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class Actor:
     width: float = 1.8
 
 
+class Contact(NamedTuple):
+    """The vehicle touches an actor (its number) in the time after a frame (its number)."""
+
+    frame: int
+    actor: int
+    at_front: bool
+
+
 @dataclass
 class Drive:
     """What happened; one entry a frame."""
@@ -40,7 +50,7 @@ class Drive:
     egos: List[EgoState] = field(default_factory=list)
     trajectories: List[Trajectory] = field(default_factory=list)
     commands: List[ControlCommand] = field(default_factory=list)
-    collided: bool = False
+    contacts: List[Contact] = field(default_factory=list)
 
     def reasons(self) -> List[str]:
         return [trajectory.reason for trajectory in self.trajectories]
@@ -84,6 +94,21 @@ def _rotation(yaw: float) -> np.ndarray:
     return np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]])
 
 
+def contacts_of(frame: int, pose: Tuple[float, float, float], actors: Sequence[Actor], time: float) -> List[Contact]:
+    if not actors:
+        return []
+    ahead = np.array([math.cos(pose[2]), math.sin(pose[2])])
+    centre = np.array(pose[:2]) + MIDDLE * ahead
+    states = np.array([actor.motion(time) for actor in actors])
+    sizes = np.array([(actor.length, actor.width) for actor in actors])
+    own = np.array([CONFIG.front_m + CONFIG.rear_m, CONFIG.width_m])
+    touching = rectangles_overlap(centre, np.array(pose[2]), own, states[:, :2], states[:, 2], sizes)
+    return [
+        Contact(frame, int(actor), bool((states[actor, :2] - pose[:2]) @ ahead > CONFIG.front_m))
+        for actor in np.flatnonzero(touching)
+    ]
+
+
 def drive(
     route: Route,
     seconds: float,
@@ -120,19 +145,7 @@ def drive(
         x += (speed + moved) / 2 * math.cos(yaw) * STEP
         y += (speed + moved) / 2 * math.sin(yaw) * STEP
         speed = moved
-        for actor in actors:
-            ax, ay, ayaw, _ = actor.motion(time + STEP)
-            middle = (CONFIG.front_m - CONFIG.rear_m) / 2
-            result.collided |= bool(
-                rectangles_overlap(
-                    np.array([x + middle * math.cos(yaw), y + middle * math.sin(yaw)]),
-                    yaw,
-                    np.array([EGO_LENGTH, CONFIG.width_m]),
-                    np.array([ax, ay]),
-                    ayaw,
-                    np.array([actor.length, actor.width]),
-                )
-            )
+        result.contacts += contacts_of(len(result.egos) - 1, (x, y, yaw), actors, time + STEP)
     return result
 
 
@@ -236,7 +249,7 @@ def test_moves_off_and_reaches_the_limit_without_exceeding_it():
 def test_stops_behind_a_braking_lead(deceleration: float):
     lead = Actor(braking(30.0, 13.0, 4.0, deceleration))
     result = drive(straight_route(), 22.0, 13.0, [lead])
-    assert not result.collided and result.egos[-1].speed == 0
+    assert not result.contacts and result.egos[-1].speed == 0
     assert 3.0 < gap_to(result, lead) < 8.0
     assert result.reasons()[-1] == "stop"
 
@@ -245,7 +258,7 @@ def test_stops_behind_a_braking_lead(deceleration: float):
 def test_stops_behind_a_standing_car(distance: float, hardest: float):
     standing = Actor(constant_speed(distance, 0.4, 0.0))
     result = drive(straight_route(), 28.0, 13.0, [standing])
-    assert not result.collided and result.egos[-1].speed == 0
+    assert not result.contacts and result.egos[-1].speed == 0
     assert 3.0 < gap_to(result, standing) < 8.0
     assert result.of("acceleration").min() > -hardest
 
@@ -261,7 +274,7 @@ def test_follows_with_the_time_gap():
 def test_stops_for_a_pedestrian_stepping_in_and_goes_on_afterwards(distance: float):
     pedestrian = Actor(stepping_in(distance, 1.0), "pedestrian", 0.5, 0.5)
     result = drive(straight_route(), 16.0, 10.0, [pedestrian])
-    assert not result.collided
+    assert not result.contacts
     assert "yield" in result.reasons()
     assert result.of("acceleration").min() >= -CONFIG.emergency_deceleration_mps2
     assert result.egos[-1].speed > 10.0
@@ -277,7 +290,7 @@ def test_makes_room_for_a_car_cutting_in(gap: float, speed: float):
     """``gap``: metres from bumper to bumper when it starts, the vehicle doing 13 m/s by then."""
     other = Actor(cutting_in(gap + 2.25 + CONFIG.front_m + 2 * (13.0 - speed), speed, 2.0))
     result = drive(straight_route(limit=13.0), 14.0, 13.0, [other])
-    assert not result.collided
+    assert not result.contacts
     assert result.of("acceleration").min() > -1.1 * CONFIG.comfortable_deceleration_mps2
     assert result.egos[-1].speed == pytest.approx(speed, abs=0.3)
 
@@ -304,3 +317,63 @@ def test_a_planner_that_falls_silent_stops_the_vehicle_and_a_returning_one_moves
     assert result.egos[-1].speed > 4.0
     assert result.of("acceleration").min() > -2.6
     assert np.abs(offsets(result, route)).max() < 0.5
+
+
+def recorded_vehicles(path: Path) -> Dict[int, Tuple[float, float, np.ndarray]]:
+    """Length, width and states (N, 5: seconds, x, y, yaw, speed) of each car of a CommonRoad scenario."""
+    vehicles = {}
+    root = ET.parse(str(path)).getroot()
+    for item in [*root.iter("dynamicObstacle"), *root.iter("obstacle")]:
+        names = ("time/exact", "position/point/x", "position/point/y", "orientation/exact", "velocity/exact")
+        states = [item.find("initialState"), *item.findall("trajectory/state")]
+        rows = np.array([[float(state.findtext(name)) for name in names] for state in states])
+        rows[:, 0] *= PERIOD
+        rows[:, 3] = np.unwrap(rows[:, 3])
+        rectangle = item.find("shape/rectangle")
+        vehicles[int(item.get("id"))] = float(rectangle.findtext("length")), float(rectangle.findtext("width")), rows
+    return vehicles
+
+
+def replayed(rows: np.ndarray, start: float) -> Motion:
+    """A recorded motion; before and after it the vehicle is out of the world."""
+
+    def motion(t: float) -> Tuple[float, float, float, float]:
+        if not rows[0, 0] <= t + start <= rows[-1, 0]:
+            return 1e6, 1e6, 0.0, 0.0
+        x, y, yaw, speed = (float(np.interp(t + start, rows[:, 0], column)) for column in rows[:, 1:].T)
+        return x, y, yaw, speed
+
+    return motion
+
+
+@pytest.mark.parametrize("name", ["USA_Lanker-1_1_T-1", "USA_Peach-4_8_T-1", "USA_US101-3_3_T-1", "USA_US101-4_1_T-1"])
+def test_in_the_place_of_recorded_drivers_it_hits_nobody(shared_data: Callable[[str], Path], name: str):
+    """Real traffic replayed; the vehicle takes a driver's place and way, the others do not react to it.
+
+    So a follower may run into it, and one alongside may come over, unseen by the front camera. Counted is what it does
+    itself: contacts with an object whose centre is ahead of the front bumper at the first moment.
+    """
+    vehicles = recorded_vehicles(shared_data("permissive/scenarios/" + name + ".xml"))
+    drives = 0
+    for number, (_, _, rows) in vehicles.items():
+        base = rows[:, 1:3] - MIDDLE * np.column_stack([np.cos(rows[:, 3]), np.sin(rows[:, 3])])
+        way = np.hypot(*(base[-1] - base[0]))
+        if len(rows) < 30 or way < 15.0:
+            continue
+        onward = base[-1] + np.arange(5.0, 200.0, 5.0)[:, None] * [math.cos(rows[-1, 3]), math.sin(rows[-1, 3])]
+        points = np.concatenate([base, onward])
+        route = Route(points, np.full(len(points), rows[:, 4].max() + 1.0), np.full(len(points), 3.5))
+        actors = [
+            Actor(replayed(other, rows[0, 0]), length=length, width=width)
+            for key, (length, width, other) in vehicles.items()
+            if key != number
+        ]
+        seconds = rows[-1, 0] - rows[0, 0]
+        result = drive(route, seconds, rows[0, 4], actors, start=(base[0, 0], base[0, 1], rows[0, 3]))
+        known = np.hypot(result.of("x") - base[0, 0], result.of("y") - base[0, 1]) <= way
+        contacts = [contact for contact in result.contacts if known[contact.frame]]
+        first = {contact.actor: contact.at_front for contact in reversed(contacts)}
+        assert not any(first.values()), (number, contacts)
+        assert set(result.reasons()) <= {"cruise", "curve", "follow", "stop", "yield"}
+        drives += 1
+    assert drives >= 4

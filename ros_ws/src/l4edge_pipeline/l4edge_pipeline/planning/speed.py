@@ -107,6 +107,7 @@ def speed_profile(
     cells = np.arange(int(path.distances[-1]) + 1)  # one a metre
     arc_lengths = np.interp(cells, path.distances, path.s)
     table: List[float] = np.interp(arc_lengths, allowed.step * np.arange(len(allowed.speeds)), allowed.speeds).tolist()
+    obstacles = _undominated(obstacles)
     nears = np.interp([obstacle.near for obstacle in obstacles], path.s, path.distances) - config.front_m
     ahead = list(zip(nears.tolist(), obstacles))
     reason, obstacle_id = "", None
@@ -131,6 +132,15 @@ def speed_profile(
         accelerations.append(acceleration)
     accelerations.append(accelerations[-1])
     return SpeedProfile(np.array(distances), np.array(speeds), np.array(accelerations), reason, obstacle_id)
+
+
+def _undominated(obstacles: Sequence[Obstacle]) -> List[Obstacle]:
+    """Leave out what is further than another that is no faster and may cause as hard braking: it never binds."""
+    kept: List[Obstacle] = []
+    for obstacle in sorted(obstacles, key=lambda obstacle: obstacle.near):
+        if not any(near.speed <= obstacle.speed and near.deceleration >= obstacle.deceleration for near in kept):
+            kept.append(obstacle)
+    return kept
 
 
 def _road_acceleration(table: List[float], distance: float, speed: float, config: PlannerConfig) -> float:

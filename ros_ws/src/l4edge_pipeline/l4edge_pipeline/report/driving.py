@@ -20,6 +20,7 @@ TTC_HORIZON_S = 5.0
 TTC_BOUND_S = 0.95  # below it, nuPlan counts a violation
 STEP_S = 0.1
 GAP_S = 0.5  # recordings are interpolated over, and episodes reach over, at most this
+FRONT, SIDE, REAR = "front", "side", "rear"
 DEVIATION_HORIZONS_S = (1.0, 2.0, 3.0)
 _OBSTACLE_IDS = [OBJECT_CLASSES.index(name) for name in ("car", "truck", "pedestrian", "cyclist")]
 
@@ -36,12 +37,13 @@ def judge_driving(
 
     Collision: the vehicle's footprint on the planned trajectory, in its first 3 s, overlaps the footprint of an object
     of the ground truth at that same future time. Trajectories in a row (at most 0.5 s apart) that meet the same object
-    are one episode, and episodes are counted. One is ``from_behind`` when the object's centre is behind the vehicle's
-    rear bumper at the first contact: a recorded follower does not know that the plan is slower than the recording.
+    are one episode, and episodes are counted, by where the object's centre is at the first contact: ``front`` ahead of
+    the front bumper, ``rear`` behind the rear one, ``side`` between. Those at the rear are mostly recorded followers
+    who do not know that the plan is slower than the recording.
 
     Time to collision (after nuPlan's metric): the first 0.1 s step, up to 5 s, at which the vehicle on its planned
     trajectory overlaps an object that keeps the velocity and heading it has in the ground truth at the trajectory's
-    stamp; contacts from behind are left out.
+    stamp; contacts at the rear are left out.
 
     Args:
         trajectories: planned ones. Those without odometry count in ``reasons`` alone: they tell no place.
@@ -134,13 +136,13 @@ def _contacts(
         poses = _planned_poses(trajectory, taus)
         stamps = trajectory.stamp_ns + np.round(taus * 1e9).astype(np.int64)
         recorded = world.at(stamps[taus <= COLLISION_HORIZON_S + STEP_S / 2])
-        for column, step, from_behind in _first_contacts(poses[: len(recorded)], recorded, vehicle):
+        for column, step, contact in _first_contacts(poses[: len(recorded)], recorded, vehicle):
             _add_contact(
                 episodes,
                 {
                     "object_id": int(world.ids[column]),
                     "object_class": OBJECT_CLASSES[world.class_ids[column]],
-                    "from_behind": from_behind,
+                    "contact": contact,
                     "first_stamp_ns": trajectory.stamp_ns,
                     "last_stamp_ns": trajectory.stamp_ns,
                     "least_time_to_contact_s": _rounded(taus[step]),
@@ -148,19 +150,22 @@ def _contacts(
             )
         expected = np.repeat(world.at(stamps[:1]), len(taus), axis=0)
         expected[..., :2] += taus[:, None, None] * expected[..., 3:5]
-        ahead = [step for _, step, from_behind in _first_contacts(poses, expected, vehicle) if not from_behind]
+        ahead = [step for _, step, contact in _first_contacts(poses, expected, vehicle) if contact != REAR]
         times_to_collision.append(float(taus[min(ahead)]) if ahead else math.inf)
 
-    judged = len(times_to_collision)
-    least = min(times_to_collision, default=math.inf)
-    return {
-        "judged_frames": judged,
-        "collisions": len(episodes) if judged else None,
-        "collisions_from_behind": sum(episode["from_behind"] for episode in episodes) if judged else None,
-        "collision_episodes": episodes if judged else None,
-        "min_ttc_s": _rounded(least) if math.isfinite(least) else None,
-        "ttc_violation_share": _rounded(np.mean(np.array(times_to_collision) < TTC_BOUND_S)) if judged else None,
-    }
+    figures = ("collisions", "collisions_by_contact", "collision_episodes", "min_ttc_s", "ttc_violation_share")
+    if not times_to_collision:
+        return {"judged_frames": 0, **dict.fromkeys(figures)}
+    least = min(times_to_collision)
+    violations = np.array(times_to_collision) < TTC_BOUND_S
+    values = (
+        len(episodes),
+        {contact: sum(episode["contact"] == contact for episode in episodes) for contact in (FRONT, SIDE, REAR)},
+        episodes,
+        _rounded(least) if math.isfinite(least) else None,
+        _rounded(np.mean(violations)),
+    )
+    return {"judged_frames": len(times_to_collision), **dict(zip(figures, values))}
 
 
 def _planned_poses(trajectory: Trajectory, taus: np.ndarray) -> np.ndarray:
@@ -169,8 +174,8 @@ def _planned_poses(trajectory: Trajectory, taus: np.ndarray) -> np.ndarray:
     return np.column_stack([np.interp(taus, trajectory.times, column) for column in columns])
 
 
-def _first_contacts(poses: np.ndarray, states: np.ndarray, vehicle: PlannerConfig) -> Iterator[Tuple[int, int, bool]]:
-    """For each object touched: its column, the step of the first contact, and whether it comes from behind.
+def _first_contacts(poses: np.ndarray, states: np.ndarray, vehicle: PlannerConfig) -> Iterator[Tuple[int, int, str]]:
+    """For each object touched: its column, the step of the first contact, and the side that is touched.
 
     Args:
         poses: (T, 3) of the vehicle's ``base_link``.
@@ -191,7 +196,8 @@ def _first_contacts(poses: np.ndarray, states: np.ndarray, vehicle: PlannerConfi
         if touches.any():
             step = int(np.argmax(touches))
             ahead = (states[step, column, :2] - poses[step, :2]) @ forward[step]
-            yield int(column), step, bool(ahead < -vehicle.rear_m)
+            contact = FRONT if ahead > vehicle.front_m else REAR if ahead < -vehicle.rear_m else SIDE
+            yield int(column), step, contact
 
 
 def _add_contact(episodes: List[Dict[str, Any]], contact: Dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ help: ## say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 python:
-	@command -v $(PYTHON) >/dev/null || { echo "l4edge: no $(PYTHON) here: apt-get install python3 python3-venv" >&2; exit 2; }
+	@$(PYTHON) -c 'import json' 2>/dev/null || \
+	  { echo "l4edge: no whole $(PYTHON) on this machine: apt-get install python3 python3-venv" >&2; exit 2; }
 
 setup: python ## make .venv and build the ROS packages
 	@$(ENVIRONMENT)

@@ -188,13 +188,14 @@ class GroundTruth:
     Attributes:
         stamp_ns: stamp of the image.
         ids: (N,) int64, unique over the drive.
-        class_ids: (N,) int32, indices into ``OBJECT_CLASSES``.
+        class_ids: (N,) int32, indices into ``OBJECT_CLASSES``; 255 for what is none of them, with ``ignore`` set.
         boxes: (N, 4) float32, pixels, around the visible part.
         visibilities: (N,) float32, 0..1, visible share of the object's own pixels.
         positions: (N, 3) float64, metres, ``map`` frame, centre of the ground contact.
         yaws: (N,) float64, radians, ``map`` frame.
         velocities: (N, 2) float64, metres per second, ``map`` frame.
-        sizes: (N, 3) float32, length width height in metres.
+        sizes: (N, 3) float32, length width height in metres. Like positions and velocities NaN where a recording
+            does not say.
         ignore: (N,) bool, regions that are neither to be found nor to be counted as false (too small, unlabelled).
         attributes: N words that tell more than the class: a sign's meaning ("stop", "yield", "speed_50", ...), a
             light's state ("red", "amber", "green", "off"), "" elsewhere.

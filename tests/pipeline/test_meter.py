@@ -15,9 +15,9 @@ class Steps:
         return self.now
 
 
-def make_meter():
+def make_meter(first_sequence=None):
     records = []
-    return StageMeter("tracking", "/tracking", records.append, Steps(), lambda: 7), records
+    return StageMeter("tracking", "/tracking", records.append, first_sequence, Steps(), lambda: 7), records
 
 
 def test_processed_frame_has_its_moments():
@@ -38,6 +38,12 @@ def test_gap_is_superseded_one_by_one():
     assert [(record.input_sequence, record.outcome.name) for record in records] == [
         (4, "PROCESSED"), (5, "PROCESSED"), (6, "SUPERSEDED"), (7, "SUPERSEDED"), (8, "PROCESSED"),
     ]
+
+
+def test_first_frames_are_superseded_only_if_expected():
+    meter, records = make_meter(first_sequence=0)
+    meter.begin(10, "camera", 2, 0).publish(0)
+    assert [record.outcome.name for record in records] == ["SUPERSEDED", "SUPERSEDED", "PROCESSED"]
 
 
 def test_restarted_publisher_is_no_gap():

@@ -114,7 +114,9 @@ class MeteredNode(PipelineNode):
         self.stage: Stage = self.table.stages[name]
         self.records_topic = self.table.services["timing_monitor"].inputs["records"]
         self.records = self.create_publisher(StageRecordMessage, self.records_topic, LOG)
-        self.meter = StageMeter(name, self.get_fully_qualified_name(), self._publish_record)
+        # Who waits for readers publishes nothing before they are there, so its first message is never missed.
+        first_sequence = 0 if self.readers_timeout_s > 0 else None
+        self.meter = StageMeter(name, self.get_fully_qualified_name(), self._publish_record, first_sequence)
 
     def _publish_record(self, record: StageRecord) -> None:
         self.records.publish(encode(record_to_message(record)))

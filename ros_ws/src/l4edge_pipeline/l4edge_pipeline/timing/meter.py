@@ -54,18 +54,22 @@ class StageMeter:
         stage: name as in stages.yaml.
         node: fully qualified ROS name.
         emit: takes each finished record.
+        first_sequence: of the first message to expect; None: whichever comes first, for a stage that may start later
+            than its predecessor.
         steady_clock: nanoseconds, the same for all processes of the machine.
         ros_clock: nanoseconds of ROS time.
     """
 
-    def __init__(self, stage: str, node: str, emit: Callable[[StageRecord], None],
-                 steady_clock: Clock = time.monotonic_ns, ros_clock: Clock = time.time_ns):
+    def __init__(
+        self, stage: str, node: str, emit: Callable[[StageRecord], None], first_sequence: Optional[int] = None,
+        steady_clock: Clock = time.monotonic_ns, ros_clock: Clock = time.time_ns,
+    ):
         self.stage = stage
         self.node = node
         self.emit = emit
         self.steady_clock = steady_clock
         self.ros_clock = ros_clock
-        self._next_sequence: Optional[int] = None
+        self._next_sequence = first_sequence
         self._newest_stamp_ns = 0
 
     def begin(self, stamp_ns: int, frame_id: str, sequence: int, received_ns: int, waiting: int = 0) -> Optional[Pass]:

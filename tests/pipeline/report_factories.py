@@ -1,7 +1,7 @@
 """Makes stage records and run results of known numbers."""
 
 from pathlib import Path
-from typing import Callable, List, Sequence
+from typing import Callable, List, Optional, Sequence
 
 import numpy as np
 
@@ -109,7 +109,9 @@ ROUTE = Route(np.stack([np.arange(0.0, 200, 5), np.zeros(40)], axis=1), np.full(
 """A straight lane."""
 
 
-def write_recording(folder: Path, frames: int, truth: bool = True, odometry: bool = True) -> None:
+def write_recording(
+    folder: Path, frames: int, truth: Optional[Callable[[int], GroundTruth]] = make_truth, odometry: bool = True
+) -> None:
     """A bag of small pictures, with what a simulated drive has on top."""
     pixels = np.full((180, 320, 3), (90, 120, 90), np.uint8)
     camera = pinhole(320, 180, 1.2)
@@ -125,8 +127,8 @@ def write_recording(folder: Path, frames: int, truth: bool = True, odometry: boo
             write(topics.CAMERA_INFO, stamp, to_camera_info(camera, stamp))
             if odometry:
                 write(topics.ODOMETRY, stamp, to_message(EgoState(stamp, float(frame), 0, 0, 10.0)))
-            if truth:
-                write(topics.GROUND_TRUTH, stamp, to_message(make_truth(frame)))
+            if truth is not None:
+                write(topics.GROUND_TRUTH, stamp, to_message(truth(frame)))
             shifted = np.roll(pixels, frame, axis=1)
             write(topics.COMPRESSED_IMAGE, stamp, to_compressed_message(encode(shifted), "jpeg", stamp))
 
@@ -161,7 +163,8 @@ def write_run(
     with BagWriter(folder / "timing") as bag:
         for record in records:
             message = record_message(record)
-            bag.write("/timing/stage_records", message.__msgtype__, record.stamp_ns, message)
+            # Older readers take a bag that starts at 0 for an empty one.
+            bag.write("/timing/stage_records", message.__msgtype__, max(1, record.stamp_ns), message)
 
 
 def record_message(record: StageRecord) -> object:

@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
-from report_factories import ended, make_run, make_tracks, stamp_of, write_recording, write_run
+from report_factories import ended, make_run, make_tracks, make_truth, stamp_of, write_recording, write_run
 from rich.console import Console
 
 from l4edge_perception.recordings.reader import open_recording
@@ -163,7 +165,7 @@ def test_hostile_names_are_shown_not_run(tmp_path):
 
 
 def test_a_plain_drive_without_truth_or_odometry(tmp_path):
-    write_recording(tmp_path / "recording", 4, truth=False, odometry=False)
+    write_recording(tmp_path / "recording", 4, truth=None, odometry=False)
     write_run(tmp_path, TABLE, range(4), make_run(STAGES, 4), odometry=False)
     summary = analyse(tmp_path, ["tracking.hota>=0"])
     assert not {"detection", "tracking", "driving"} & set(summary)
@@ -202,6 +204,12 @@ def test_a_run_of_which_nothing_is_left(tmp_path):
     assert (tmp_path / "report.html").is_file()
 
 
+def test_records_that_cannot_be_read_are_missed_aloud(tmp_path):
+    write_recording(tmp_path / "recording", 2)
+    write_run(tmp_path, TABLE, range(2), [])
+    assert "timing: holds no message of /timing/stage_records" in analyse(tmp_path, page=False)["warnings"]
+
+
 def test_frames_that_were_never_offered_are_not_judged(tmp_path):
     """A run stopped by its user after 4 of 8 frames."""
     write_recording(tmp_path / "recording", FRAMES)
@@ -211,6 +219,28 @@ def test_frames_that_were_never_offered_are_not_judged(tmp_path):
     assert summary["detection"]["ap50"] == pytest.approx(1)
     assert summary["frames"]["sensing"]["lost"] == 0
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_planned_collision_is_told(tmp_path):
+    def blocked(frame):
+        return replace(make_truth(frame), positions=np.array([[12.0, 0, 0], [60, -3, 0]]))
+
+    write_recording(tmp_path / "recording", FRAMES, truth=blocked)
+    write_run(tmp_path, TABLE, range(FRAMES), make_run(STAGES, FRAMES))
+    driving = analyse(tmp_path, ["driving.collisions==0"])["driving"]
+    assert driving["collisions"] == driving["collisions_by_contact"]["front"] == 1
+    assert "planned contact with car #7 at the front" in (tmp_path / "report.html").read_text()
+
+
+def test_without_a_metrics_library_the_rest_is_reported(tmp_path, monkeypatch):
+    write_recording(tmp_path / "recording", 3)
+    write_run(tmp_path, TABLE, range(3), make_run(STAGES, 3))
+    for name in ("trackeval", "trackeval.metrics", "trackeval.datasets", "pycocotools.coco"):
+        monkeypatch.setitem(sys.modules, name, None)
+    summary = analyse(tmp_path, ["tracking.hota>0.5"], page=False)
+    assert "pip install" in summary["absent"]["tracking"] and "pip install" in summary["absent"]["detection"]
+    assert not summary["requirements_hold"]
+    assert summary["chains"]["sensor_to_command"]["frames"] == 3
 
 
 def test_swapped_identities_count_as_switches(tmp_path):

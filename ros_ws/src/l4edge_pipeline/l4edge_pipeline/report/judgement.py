@@ -4,16 +4,20 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
+from l4edge_perception.errors import InputError
 from l4edge_perception.types import Detections, GroundTruth, Tracks
 from l4edge_pipeline.report.outputs import Outputs
 
 DETECTION_KEYS = ("ap50", "ap")
-TRACKING_KEYS = ("hota", "mota", "idf1", "id_switches")
+TRACKING_SHARES = ("hota", "deta", "assa", "loca", "mota", "idf1")
+TRACKING_KEYS = (*TRACKING_SHARES, "id_switches", "false_positives", "misses")
 DRIVING_KEYS = (
     "frames",
     "judged_frames",
     "collisions",
-    "collisions_from_behind",
+    "collisions_by_contact.front",
+    "collisions_by_contact.side",
+    "collisions_by_contact.rear",
     "min_ttc_s",
     "ttc_violation_share",
     "lateral_offset.recorded_mean_m",
@@ -53,11 +57,16 @@ def judge(outputs: Outputs, truths: Mapping[int, GroundTruth], stamps_ns: Sequen
     frames = [truths[stamp] for stamp in stamps_ns if stamp in truths]
     sections: Dict[str, Any] = {}
     absent: Dict[str, str] = {}
-    if not frames:
-        absent.update(detection=NO_TRUTH, tracking=NO_TRUTH)
-    else:
-        sections["detection"] = _judge_detection(outputs.detections, frames)
-        sections["tracking"] = _judge_tracking(outputs.tracks, frames)
+    for name, judge_one in (("detection", _judge_detection), ("tracking", _judge_tracking)):
+        if not frames:
+            absent[name] = NO_TRUTH
+            continue
+        try:
+            sections[name] = judge_one(outputs, frames)
+        except ImportError as error:
+            absent[name] = f"{error.name} is not installed; `pip install 'l4edge[report]'`"
+        except InputError as error:
+            absent[name] = str(error)
     if not outputs.trajectories:
         absent["driving"] = "the run gave no trajectories"
     elif not outputs.ego:
@@ -67,9 +76,10 @@ def judge(outputs: Outputs, truths: Mapping[int, GroundTruth], stamps_ns: Sequen
     return sections, absent
 
 
-def _judge_detection(results: Mapping[int, Detections], frames: Sequence[GroundTruth]) -> Dict[str, Any]:
+def _judge_detection(outputs: Outputs, frames: Sequence[GroundTruth]) -> Dict[str, Any]:
     from l4edge_perception.metrics.detection import average_precision
 
+    results = outputs.detections
     found = [results.get(frame.stamp_ns) or Detections.empty(frame.stamp_ns) for frame in frames]
     scores = average_precision(found, frames)
     return {
@@ -82,11 +92,19 @@ def _judge_detection(results: Mapping[int, Detections], frames: Sequence[GroundT
     }
 
 
-def _judge_tracking(results: Mapping[int, Tracks], frames: Sequence[GroundTruth]) -> Dict[str, Any]:
+def _judge_tracking(outputs: Outputs, frames: Sequence[GroundTruth]) -> Dict[str, Any]:
     from l4edge_perception.metrics.tracking import evaluate_tracks
 
-    found = [results.get(frame.stamp_ns) or no_tracks(frame.stamp_ns) for frame in frames]
-    return {**evaluate_tracks(found, frames), **_extent(results, frames)}
+    results = outputs.tracks
+    scores = evaluate_tracks([(frame, results.get(frame.stamp_ns) or no_tracks(frame.stamp_ns)) for frame in frames])
+    by_class = {name: _as_shares(numbers) for name, numbers in scores.items()}
+    whole = by_class.pop("combined", dict.fromkeys(TRACKING_KEYS))
+    return {**whole, "per_class": by_class, **_extent(results, frames)}
+
+
+def _as_shares(numbers: Mapping[str, float]) -> Dict[str, float]:
+    """All shares of a summary lie in 0..1; TrackEval's summary has percent."""
+    return {key: value / 100 if key in TRACKING_SHARES else value for key, value in numbers.items()}
 
 
 def _judge_driving(outputs: Outputs, frames: Sequence[GroundTruth]) -> Dict[str, Any]:

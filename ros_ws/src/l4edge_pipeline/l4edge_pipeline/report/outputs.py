@@ -96,6 +96,8 @@ class _Reader:
                         broken.setdefault(stored.topic, []).append(str(error))
         except InputError as error:
             self._warnings.append(str(error))
+        if not values:
+            self._warnings.append(f"{self._bag.name}: holds no message of {', '.join(sorted(converters))}")
         for topic, reasons in broken.items():
             self._warnings.append(f"{topic}: {len(reasons)} messages left out: {reasons[0]}")
         return values

@@ -182,9 +182,8 @@ def _driving_table(title: str, numbers: Mapping[str, Any]) -> Dict[str, Any]:
         after = "deviation from the recorded drive after {:g} s: ".format(entry["horizon_s"])
         rows += [[after + heading(key), show(entry[key], 3)] for key in ("mean_m", "p95_m", "speed_mps")]
     notes = [
-        "planned contact with {object_class} #{object_id}{0}, within {least_time_to_contact_s} s at the least".format(
-            " from behind" if episode["from_behind"] else "", **episode
-        )
+        "planned contact with {object_class} #{object_id} at the {contact}, {least_time_to_contact_s} s ahead at the "
+        "least".format(**episode)
         for episode in numbers["collision_episodes"] or ()
     ]
     words = (
@@ -204,9 +203,18 @@ def flatten(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[Tuple[str,
 
 
 NAMES = {
-    "ap50": "AP50", "ap": "AP", "hota": "HOTA", "mota": "MOTA", "idf1": "IDF1", "id_switches": "ID switches",
-    "min_ttc_s": "least time to collision [s]", "ttc_violation_share": "share of plans with a short time to collision",
-}  # fmt: skip
+    "ap50": "AP50",
+    "ap": "AP",
+    "hota": "HOTA",
+    "deta": "DetA",
+    "assa": "AssA",
+    "loca": "LocA",
+    "mota": "MOTA",
+    "idf1": "IDF1",
+    "id_switches": "ID switches",
+    "min_ttc_s": "least time to collision [s]",
+    "ttc_violation_share": "share of plans with a short time to collision",
+}
 UNITS = {"_mps3": "m/s³", "_mps2": "m/s²", "_mps": "m/s", "_radps": "rad/s", "_ms": "ms", "_m": "m", "_s": "s"}
 
 

@@ -31,7 +31,7 @@ class Cells(NamedTuple):
 
     Attributes:
         centres: (N, 2) float32, x y, pixels.
-        strides: (N,) float32, pixels per cell.
+        strides: (N,) float32, pixels per cell or, where cells are divided, per part of one.
     """
 
     centres: np.ndarray
@@ -41,15 +41,21 @@ class Cells(NamedTuple):
 Decoder = Callable[[np.ndarray, float], Candidates]
 
 
-def cell_grid(height: int, width: int, strides: Sequence[int]) -> Cells:
-    """Cells of grids over an image, row by row, one grid after the other."""
+def cell_grid(height: int, width: int, strides: Sequence[int], divisions: Sequence[int] = ()) -> Cells:
+    """Cells of grids over an image, row by row, one grid after the other.
+
+    ``divisions`` says for each grid into how many parts its cells are divided down and across, 1 if it is left out;
+    the top left parts of all cells come first, then the parts to their right, and so on.
+    """
     centres = []
     sizes = []
-    for stride in strides:
-        rows, columns = height // stride, width // stride
-        y, x = np.mgrid[:rows, :columns].reshape(2, -1)
-        centres.append(np.stack([x + 0.5, y + 0.5], axis=1) * stride)
-        sizes.append(np.full(rows * columns, stride))
+    for stride, parts in zip(strides, divisions or [1] * len(strides)):
+        y, x = np.mgrid[: height // stride, : width // stride].reshape(2, -1)
+        for row in range(parts):
+            for column in range(parts):
+                inside = np.array([column + 0.5, row + 0.5]) / parts
+                centres.append((np.stack([x, y], axis=1) + inside) * stride)
+                sizes.append(np.full(len(x), stride / parts))
     return Cells(np.concatenate(centres).astype(np.float32), np.concatenate(sizes).astype(np.float32))
 
 
@@ -147,7 +153,7 @@ def make_decoder(name: str, parameters: Mapping[str, Any], input_size: Tuple[int
 
     Args:
         name: a key of ``LAYOUTS``.
-        parameters: ``strides`` for ``grid`` and ``yolox``; ``grid_size`` (height, width) where a graph pads its input.
+        parameters: ``strides`` for ``grid`` and ``yolox``, and ``divisions`` as in :func:`cell_grid`.
         input_size: height and width of the network's input.
 
     Raises:
@@ -158,20 +164,24 @@ def make_decoder(name: str, parameters: Mapping[str, Any], input_size: Tuple[int
         size = np.array([width, height, width, height], np.float32)
         return lambda output, threshold: _scaled(fastestdet(output, threshold), size)
     if name in ("grid", "yolox"):
-        try:
-            rows, columns = parameters.get("grid_size", input_size)
-            cells = cell_grid(int(rows), int(columns), [int(stride) for stride in parameters["strides"]])
-        except (KeyError, TypeError, ValueError) as error:
+        strides: Any = parameters.get("strides")
+        divisions: Any = parameters.get("divisions", [1] * len(strides) if isinstance(strides, list) else None)
+        if not (_are_counts(strides) and _are_counts(divisions) and len(strides) == len(divisions)):
             raise InputError(
-                f"decoder {name}: parameters strides (list of integers) and grid_size (height, width) "
-                f"are needed, got {dict(parameters)}"
-            ) from error
+                f"decoder {name}: parameter strides must be a list of whole numbers, and divisions, if there, as many "
+                f"again; got {dict(parameters)}"
+            )
+        cells = cell_grid(*input_size, strides, divisions)
         decode = grid if name == "grid" else yolox
         return lambda output, threshold: decode(output, threshold, cells)
     plain = {"yolov5": yolov5, "yolov8": yolov8, "end_to_end": end_to_end}
     if name not in plain:
         raise InputError("unknown decoder {!r}; known are {}".format(name, ", ".join(LAYOUTS)))
     return plain[name]
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(type(value) is int and value > 0 for value in values)
 
 
 def _scaled(candidates: Candidates, size: np.ndarray) -> Candidates:

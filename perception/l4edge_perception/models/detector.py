@@ -1,9 +1,11 @@
 """The camera detector: a small anchor-free network of dense convolutions.
 
 One look at an image gives, for every cell of three grids (strides 8, 16 and 32), a box and one score per class; the
-score is trained to equal the overlap of the box with the object, so it also ranks boxes by how well they sit. The
-network keeps to Conv, ReLU, Add, Concat and nearest Resize: operations that int8 kernels, deep learning accelerators
-and FPGA engines all have.
+score is trained to equal the overlap of the box with the object, so it also ranks boxes by how well they sit. Most
+objects are small (the median pedestrian is 8 pixels wide) and stand close together, so each cell at stride 8 answers
+four times, once for each of its quarters: a grid of stride 4 without the cost of features at stride 4. The network
+keeps to Conv, ReLU, Add, Concat and nearest Resize: operations that int8 kernels, deep learning accelerators and FPGA
+engines all have.
 
 Sources: one box per cell with offsets and log sizes as in YOLOX (Ge et al. 2021, arXiv 2107.08430, section 2.1); cross
 stage partial blocks (Wang et al. 2020, arXiv 1911.11929); joint score as in GFL (Li et al. 2020, arXiv 2006.04388).
@@ -19,6 +21,9 @@ from torch.nn import functional
 
 STRIDES = (8, 16, 32)
 """Pixels per cell of the three output grids."""
+
+DIVISIONS = (2, 1, 1)
+"""Into how many parts each grid's cells are divided, down and across, with an answer for each part."""
 
 PRIOR_SCORE = 0.01
 """Score of every cell before training, so that the many empty cells do not drown the first steps."""
@@ -106,7 +111,7 @@ class DetectorNetwork(nn.Module):
         self.merge16 = ConvolutionUnit(sixteenth + head, head, 1)
         self.merge8 = ConvolutionUnit(eighth + head, head, 1)
         self.heads = nn.ModuleList(ConvolutionUnit(head, head) for _ in STRIDES)
-        self.outputs = nn.ModuleList(_output_layer(head, config.class_count) for _ in STRIDES)
+        self.outputs = nn.ModuleList(_output_layer(head, config.class_count, parts**2) for parts in DIVISIONS)
 
     @staticmethod
     def _stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
@@ -120,21 +125,24 @@ class DetectorNetwork(nn.Module):
         neck32 = self.lateral32(features32)
         neck16 = self.merge16(torch.cat([features16, _doubled(neck32)], dim=1))
         neck8 = self.merge8(torch.cat([features8, _doubled(neck16)], dim=1))
-        maps = [
-            # len() is a plain number to the tracer too, so the exported graph has fixed shapes only.
-            output(head(neck)).reshape(len(images), 4 + self.config.class_count, -1)
-            for neck, head, output in zip((neck8, neck16, neck32), self.heads, self.outputs, strict=True)
-        ]
-        return torch.cat(maps, dim=2)
+        levels = zip((neck8, neck16, neck32), self.heads, self.outputs, strict=True)
+        return torch.cat([self._as_cells(output(head(neck))) for neck, head, output in levels], dim=2)
+
+    def _as_cells(self, answers: Tensor) -> Tensor:
+        """(B, parts * (4 + C), H, W) to (B, 4 + C, parts * H * W), part by part."""
+        values = 4 + self.config.class_count
+        # len() is a plain number to the tracer too, so the exported graph has fixed shapes only.
+        batch, parts = len(answers), len(answers[0]) // values
+        return answers.reshape(batch, parts, values, -1).transpose(1, 2).reshape(batch, values, -1)
 
 
-def _output_layer(in_channels: int, class_count: int) -> nn.Conv2d:
+def _output_layer(in_channels: int, class_count: int, parts: int) -> nn.Conv2d:
     """The last convolution of a grid, set to begin with middling boxes and next to no score anywhere."""
-    layer = nn.Conv2d(in_channels, 4 + class_count, 1)
+    layer = nn.Conv2d(in_channels, parts * (4 + class_count), 1)
     nn.init.normal_(layer.weight, std=0.01)
     # Offsets of zero; sizes of e = 2.7 cells, the middle of what a grid is for.
     bias = [0.0, 0.0, 1.0, 1.0] + [math.log(PRIOR_SCORE / (1 - PRIOR_SCORE))] * class_count
-    layer.bias = nn.Parameter(torch.tensor(bias))
+    layer.bias = nn.Parameter(torch.tensor(bias * parts))
     return layer
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.graphs import count_macs
-from l4edge_perception.models.detector import STRIDES, DeployedDetector, DetectorConfig, DetectorNetwork
+from l4edge_perception.models.detector import DIVISIONS, STRIDES, DeployedDetector, DetectorConfig, DetectorNetwork
 from l4edge_perception.packages import Accuracy, InputSpec, Level, ModelPackage, OutputSpec, write_package
 from l4edge_perception.types import OBJECT_CLASSES
 
@@ -97,6 +97,7 @@ def export_detector(
             decoder="grid",
             parameters={
                 "strides": list(STRIDES),
+                "divisions": list(DIVISIONS),
                 "score_threshold": 0.2,
                 "overlap": 0.6,
                 "limit": 100,

@@ -118,14 +118,34 @@ def _moved(labels: Labels, matrix: np.ndarray, window: Window, config: Augmentat
     corners = labels.boxes.reshape(-1, 2, 2) - 0.5
     corners = corners @ matrix[:, :2].T + matrix[:, 2] + 0.5
     low, high = corners.min(axis=1), corners.max(axis=1)
+    return _clipped(low, high, labels, window.corners, config)
+
+
+def _clipped(
+    low: np.ndarray,
+    high: np.ndarray,
+    labels: Labels,
+    corners: tuple[float, float, float, float],
+    config: AugmentationConfig,
+) -> Labels:
+    """Labels for boxes between (M, 2) corners, cut off at left, top, right and bottom."""
     whole = (high - low).prod(axis=1)
-    low, high = np.maximum(low, window.corners[:2]), np.minimum(high, window.corners[2:])
+    low, high = np.maximum(low, corners[:2]), np.minimum(high, corners[2:])
     sides = np.maximum(high - low, 0)
     present = sides.min(axis=1) > 0
     part = sides.prod(axis=1) / np.maximum(whole, 1e-9)
     ignore = labels.ignore | (part < config.smallest_part) | (sides.min(axis=1) < config.smallest_side)
     boxes = np.concatenate([low, high], axis=1).astype(np.float32)
     return Labels(boxes[present], labels.class_ids[present], ignore[present])
+
+
+def cut_band(
+    pixels: np.ndarray, labels: Labels, height: int, generator: np.random.Generator, config: AugmentationConfig
+) -> tuple[np.ndarray, Labels]:
+    """A random band of ``height`` rows of an image, and its labels."""
+    top = int(generator.integers(0, len(pixels) - height + 1))
+    low, high = labels.boxes[:, :2] - (0, top), labels.boxes[:, 2:] - (0, top)
+    return pixels[top : top + height], _clipped(low, high, labels, (0, 0, pixels.shape[1], height), config)
 
 
 def _recolour(pixels: np.ndarray, generator: np.random.Generator) -> np.ndarray:

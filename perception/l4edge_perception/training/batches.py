@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l4edge_perception.training.augmentation import AugmentationConfig, Labels, augment
+from l4edge_perception.training.augmentation import AugmentationConfig, Labels, augment, cut_band
 from l4edge_perception.training.dataset import Frame, read_image
 from l4edge_perception.training.detector_loss import Targets
 
@@ -25,20 +25,23 @@ def training_batches(
     frames: Sequence[Frame],
     batch_size: int,
     canvas: tuple[int, int],
+    band_height: int,
     seed: tuple[int, int],
     config: AugmentationConfig,
     threads: int = 2,
 ) -> Iterator[Batch]:
     """One pass over all frames in a random order; the last incomplete batch is left out.
 
-    Chance depends on ``seed`` (of the run, of the pass) and a frame's place in the order only, never on the threads.
+    Each image shows a band of ``band_height`` rows of the canvas, anywhere. Chance depends on ``seed`` (of the run, of
+    the pass) and a frame's place in the order only, never on the threads.
     """
     order = np.random.default_rng(seed).permutation(len(frames))
 
     def prepare(place: int) -> tuple[np.ndarray, Labels]:
         frame = frames[order[place]]
         generator = np.random.default_rng((*seed, place))
-        return augment(read_image(frame.path), Labels.of(frame.truth), canvas, generator, config)
+        pixels, labels = augment(read_image(frame.path), Labels.of(frame.truth), canvas, generator, config)
+        return cut_band(pixels, labels, band_height, generator, config)
 
     pending: deque[Future] = deque()
     usable = len(order) // batch_size * batch_size

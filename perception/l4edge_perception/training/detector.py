@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_bytes
-from l4edge_perception.models.detector import STRIDES, DetectorConfig, DetectorNetwork
+from l4edge_perception.models.detector import DIVISIONS, STRIDES, DetectorConfig, DetectorNetwork
 from l4edge_perception.training.augmentation import AugmentationConfig
 from l4edge_perception.training.batches import Batch, training_batches
 from l4edge_perception.training.dataset import Frame, read_split
@@ -37,6 +37,8 @@ class TrainingConfig:
             nearer its end, so a slow machine gets a shorter but complete schedule (and no bit-equal repetition).
         batch_size: images per step. learning_rate: highest, reached after warm_up_steps. weight_decay: of AdamW.
         average_decay: of the moving average of weights that is evaluated and shipped.
+        band_height: rows that training looks at, a random part of the network's input and a multiple of the largest
+            stride: most objects stand near the horizon, and sky and near road cost as much time as they do.
         seed: of weights, order and augmentation.
         validation_images: how many validation images are judged after a pass.
     """
@@ -48,6 +50,7 @@ class TrainingConfig:
     weight_decay: float = 0.02
     warm_up_steps: int = 300
     average_decay: float = 0.999
+    band_height: int = 256
     seed: int = 0
     validation_images: int = 240
     network: DetectorConfig = field(default_factory=DetectorConfig)
@@ -135,19 +138,20 @@ def train(
         after_epoch: called when a pass has ended, for checkpoints and evaluation.
         on_step: called after each step with the number of steps in a pass and the loss.
     """
-    steps = len(frames) // config.batch_size
-    if steps == 0:
+    if len(frames) < config.batch_size:
         raise InputError(f"{len(frames)} training images do not fill one batch of {config.batch_size}; make more")
     device = next(state.network.parameters()).device
     canvas = (config.network.height, config.network.width)
-    loss_function = DetectorLoss(*canvas, STRIDES, config.loss).to(device)
+    band = (config.band_height, config.network.width)
+    loss_function = DetectorLoss(*band, STRIDES, DIVISIONS, config.loss).to(device)
     started = time.monotonic() - state.elapsed_s
-    while state.epoch < config.epochs and _progress(state, config, steps) < 1.0:
+    while state.epoch < config.epochs and _progress(state, config, len(frames) // config.batch_size) < 1.0:
         state.network.train()
+        steps = len(frames) // config.batch_size
         sums = torch.zeros(3)
         seed = (config.seed, state.epoch)
         count = 0
-        for batch in training_batches(frames, config.batch_size, canvas, seed, config.augmentation):
+        for batch in training_batches(frames, config.batch_size, canvas, band[0], seed, config.augmentation):
             rate = learning_rate(config, state.step, _progress(state, config, steps))
             losses = _train_step(state, batch, loss_function, config, rate)
             state.elapsed_s = time.monotonic() - started

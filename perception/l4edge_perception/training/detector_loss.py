@@ -77,9 +77,11 @@ class DetectorLoss(torch.nn.Module):
     centres: Tensor
     strides: Tensor
 
-    def __init__(self, height: int, width: int, strides: tuple[int, ...], config: LossConfig):
+    def __init__(
+        self, height: int, width: int, strides: tuple[int, ...], divisions: tuple[int, ...], config: LossConfig
+    ):
         super().__init__()
-        cells = cell_grid(height, width, strides)
+        cells = cell_grid(height, width, strides, divisions)
         self.config = config
         self.register_buffer("centres", torch.from_numpy(cells.centres))
         self.register_buffer("strides", torch.from_numpy(cells.strides))

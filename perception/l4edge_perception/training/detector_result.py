@@ -19,7 +19,7 @@ from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.camera.suppression import suppress
 from l4edge_perception.files import write_text
 from l4edge_perception.metrics.detection import AveragePrecision, average_precision
-from l4edge_perception.models.detector import STRIDES, DetectorNetwork
+from l4edge_perception.models.detector import DIVISIONS, STRIDES, DetectorNetwork
 from l4edge_perception.models.export import export_detector, input_spec
 from l4edge_perception.packages import Accuracy, ModelPackage
 from l4edge_perception.training.dataset import Frame, read_image, read_split, summarise
@@ -33,7 +33,7 @@ OVERLAP = 0.6
 
 def evaluate_network(network: DetectorNetwork, frames: Sequence[Frame]) -> AveragePrecision:
     """Average precision of a network in torch, in bf16 as it is trained: for the curve of a training."""
-    cells = cell_grid(network.config.height, network.config.width, STRIDES)
+    cells = cell_grid(network.config.height, network.config.width, STRIDES, DIVISIONS)
     preprocess = Preprocessor(input_spec(network.config))
     device = next(network.parameters()).device
     network.eval()

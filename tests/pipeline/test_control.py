@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from l4edge_perception.types import ControlCommand, EgoState, Trajectory
 from l4edge_pipeline.control import Controller, ControllerConfig
-from l4edge_pipeline.control.steering import Pose, nearest_point
+from l4edge_pipeline.control.steering import nearest_point
 
 CONFIG = ControllerConfig()
 SECOND = 1_000_000_000
@@ -62,16 +62,11 @@ def test_it_steers_for_where_the_vehicle_will_be_when_the_command_acts():
 
 
 @pytest.mark.parametrize(
-    ("pose", "distance", "offset"),
-    [
-        (Pose(10.0, 2.0, 0.0), 2.0, 2.0),
-        (Pose(10.0, -2.0, 0.0), 2.0, -2.0),
-        (Pose(-3.0, 0.0, 0.0), 3.0, 0.0),
-        (Pose(63.0, 4.0, 0.0), 5.0, 4.0),
-    ],
+    ("x", "y", "distance", "offset"),
+    [(10.0, 2.0, 2.0, 2.0), (10.0, -2.0, 2.0, -2.0), (-3.0, 0.0, 3.0, 0.0), (63.0, 4.0, 5.0, 4.0)],
 )
-def test_nearest_point(pose: Pose, distance: float, offset: float):
-    point = nearest_point(arc().positions, arc().yaws, pose, 1.0)
+def test_nearest_point(x: float, y: float, distance: float, offset: float):
+    point = nearest_point(arc().positions, arc().yaws, ego(x=x, y=y), 1.0)
     assert point.distance == pytest.approx(distance)
     assert point.offset == pytest.approx(offset)
     assert point.curvature == pytest.approx(0.0)
@@ -80,7 +75,7 @@ def test_nearest_point(pose: Pose, distance: float, offset: float):
 def test_nearest_point_turns_over_the_seam_of_the_angle():
     positions = np.column_stack([-np.arange(10.0), np.zeros(10)])
     yaws = np.array([math.pi, -math.pi] * 5)
-    point = nearest_point(positions, yaws, Pose(-3.0, 0.0, -3.1), 1.0)
+    point = nearest_point(positions, yaws, ego(x=-3.0, yaw=-3.1), 1.0)
     assert point.heading_error == pytest.approx(2 * math.pi - 3.1 - math.pi)
     assert point.curvature == pytest.approx(0.0)
 

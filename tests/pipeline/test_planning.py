@@ -278,3 +278,22 @@ def test_whatever_goes_in_the_trajectory_is_finite_consistent_and_within_limits(
     moving = (trajectory.speeds[1:-1] > 0) & (trajectory.speeds[2:] > 0)  # rest ends an acceleration at once
     changes = np.abs(np.diff(trajectory.accelerations[:-1]))[moving] / CONFIG.step_s
     assert changes.max(initial=0.0) <= CONFIG.emergency_jerk_mps3 + 1e-6
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    points=st.lists(st.tuples(st.floats(-80, 80), st.floats(-80, 80)), max_size=8),
+    limit=st.sampled_from([0.0, 5.0, 50.0, math.inf, math.nan]),
+    speed=st.floats(0, 20),
+    yaw=st.floats(-4, 4),
+)
+def test_whatever_the_route_the_trajectory_is_finite_and_within_limits(points, limit, speed, yaw):
+    centre_line = np.array(points, np.float64).reshape(-1, 2)
+    route = Route(centre_line, np.full(len(points), limit), np.full(len(points), 3.5))
+    trajectory = Planner(CONFIG).plan(
+        tracks((CAR, 30.0, 0.0), (PEDESTRIAN, 12.0, 4.0, 0.0, -1.0)), ego(speed, yaw=yaw), route
+    )
+    for values in (trajectory.positions, trajectory.yaws, trajectory.speeds, trajectory.accelerations):
+        assert np.isfinite(values).all()
+    assert trajectory.accelerations.min() >= -CONFIG.emergency_deceleration_mps2 - 1e-9
+    assert trajectory.reason in REASONS

@@ -1,14 +1,15 @@
 """The controller: trajectory and ego state in, command out; and the watchdog over both."""
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import numpy as np
 
 from l4edge_perception.types import ControlCommand, EgoState, Trajectory
 from l4edge_pipeline.control.config import ControllerConfig
-from l4edge_pipeline.control.steering import Pose, nearest_point, steering_angle
+from l4edge_pipeline.control.steering import nearest_point, steering_angle
+from l4edge_pipeline.planning.motion import carried_on, is_finite
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Controller:
         steering, near = state.steering_angle, False
         followed = trajectory or state.trajectory
         if followed is not None and ego is not None:
-            pose = _moved(ego, (stamp_ns - ego.stamp_ns) / 1e9 + config.actuation_delay_s)
+            pose = carried_on(ego, (stamp_ns - ego.stamp_ns) / 1e9 + config.actuation_delay_s)
             point = nearest_point(followed.positions, followed.yaws, pose, config.curvature_window_m)
             near = point.distance <= config.maximum_path_distance_m
             if near and point.curvature is not None:
@@ -94,7 +95,7 @@ class Controller:
 
 def _start(ego: Optional[EgoState], config: ControllerConfig) -> ControllerState:
     """Take over from what the vehicle does already, where that can be seen from its motion."""
-    if ego is None or not _finite_ego(ego) or ego.speed < 1.0:
+    if ego is None or not is_finite(ego) or ego.speed < 1.0:
         return ControllerState()
     angle = math.atan(config.wheelbase_m * ego.yaw_rate / ego.speed)
     return ControllerState(
@@ -133,12 +134,8 @@ def _safe_stop(ego: Optional[EgoState], acceleration: float, config: ControllerC
     return min(-config.safe_stop_deceleration_mps2, acceleration)
 
 
-def _finite_ego(ego: EgoState) -> bool:
-    return all(map(math.isfinite, astuple(ego)))
-
-
 def _usable_ego(ego: Optional[EgoState], stamp_ns: int, config: ControllerConfig) -> bool:
-    return ego is not None and _finite_ego(ego) and abs(stamp_ns - ego.stamp_ns) / 1e9 <= config.maximum_odometry_age_s
+    return ego is not None and is_finite(ego) and abs(stamp_ns - ego.stamp_ns) / 1e9 <= config.maximum_odometry_age_s
 
 
 def _usable_trajectory(trajectory: Optional[Trajectory], stamp_ns: int, config: ControllerConfig) -> bool:
@@ -149,15 +146,6 @@ def _usable_trajectory(trajectory: Optional[Trajectory], stamp_ns: int, config: 
         len(trajectory.times) > 1
         and all(bool(np.isfinite(values).all()) for values in numbers)
         and bool((np.diff(trajectory.times) > 0).all())
-    )
-
-
-def _moved(ego: EgoState, seconds: float) -> Pose:
-    """Where the vehicle is ``seconds`` later, with the same speed and yaw rate."""
-    middle = ego.yaw + ego.yaw_rate * seconds / 2
-    distance = ego.speed * seconds
-    return Pose(
-        ego.x + distance * math.cos(middle), ego.y + distance * math.sin(middle), ego.yaw + ego.yaw_rate * seconds
     )
 
 

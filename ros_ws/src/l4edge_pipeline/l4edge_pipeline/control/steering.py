@@ -5,15 +5,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from l4edge_perception.types import EgoState
 from l4edge_pipeline.control.config import ControllerConfig
-
-
-class Pose(NamedTuple):
-    """Of ``base_link`` in the ``map`` frame: metres and radians."""
-
-    x: float
-    y: float
-    yaw: float
 
 
 class PathPoint(NamedTuple):
@@ -32,23 +25,23 @@ class PathPoint(NamedTuple):
     curvature: Optional[float]
 
 
-def nearest_point(positions: np.ndarray, yaws: np.ndarray, pose: Pose, curvature_window: float) -> PathPoint:
-    """Find the point of a path nearest to ``pose``.
+def nearest_point(positions: np.ndarray, yaws: np.ndarray, ego: EgoState, curvature_window: float) -> PathPoint:
+    """Find the point of a path nearest to the vehicle.
 
     Args:
         positions: (T, 2) metres, where several points may coincide. yaws: (T,) radians.
-        pose: of the vehicle.
+        ego: the vehicle.
         curvature_window: metres of path over which the change of yaw gives the curvature; a shorter path has none.
     """
     lengths = np.hypot(*np.diff(positions, axis=0).T)
     distances = np.concatenate([[0.0], np.cumsum(lengths)])
     if distances[-1] < curvature_window:
-        away = math.hypot(pose.x - positions[0, 0], pose.y - positions[0, 1])
-        return PathPoint(away, 0.0, math.remainder(pose.yaw - float(yaws[0]), 2 * math.pi), None)
+        away = math.hypot(ego.x - positions[0, 0], ego.y - positions[0, 1])
+        return PathPoint(away, 0.0, math.remainder(ego.yaw - float(yaws[0]), 2 * math.pi), None)
     kept = np.flatnonzero(lengths > 0)
     starts, lengths = positions[kept], lengths[kept]
     tangents = (positions[kept + 1] - starts) / lengths[:, None]
-    away_x, away_y = pose.x - starts[:, 0], pose.y - starts[:, 1]
+    away_x, away_y = ego.x - starts[:, 0], ego.y - starts[:, 1]
     along = away_x * tangents[:, 0] + away_y * tangents[:, 1]
     across = away_y * tangents[:, 0] - away_x * tangents[:, 1]
     inside = np.clip(along, 0.0, lengths)
@@ -61,7 +54,7 @@ def nearest_point(positions: np.ndarray, yaws: np.ndarray, pose: Pose, curvature
     return PathPoint(
         distance=math.sqrt(float(squared[piece])),
         offset=float(across[piece]),
-        heading_error=math.remainder(pose.yaw - float(yaw), 2 * math.pi),
+        heading_error=math.remainder(ego.yaw - float(yaw), 2 * math.pi),
         curvature=float(yaw_last - yaw_first) / curvature_window,
     )
 

@@ -1,13 +1,14 @@
 """The planner: tracks, ego state and route in, trajectory out."""
 
 import math
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Optional
 
 import numpy as np
 
 from l4edge_perception.types import EgoState, Route, Tracks, Trajectory
 from l4edge_pipeline.planning.config import PlannerConfig
+from l4edge_pipeline.planning.motion import carried_on, is_finite, wrapped
 from l4edge_pipeline.planning.obstacles import obstacles_ahead, unplaced
 from l4edge_pipeline.planning.path import drive_path, lateral_return
 from l4edge_pipeline.planning.reasons import NO_ODOMETRY, NO_ROUTE, OFF_ROUTE, STALE_ODOMETRY
@@ -73,14 +74,14 @@ class Planner:
         config = self.config
         self._take_route(route)
         missing = int(np.count_nonzero(unplaced(tracks)))
-        if ego is None or not all(map(math.isfinite, astuple(ego))):
+        if ego is None or not is_finite(ego):
             trajectory = _standing(tracks.stamp_ns, config)
             self.state = PlannerState(self.state.arc_length, trajectory, missing)
             return trajectory
 
         age = (tracks.stamp_ns - ego.stamp_ns) / 1e9
         stale = abs(age) > config.maximum_odometry_age_s
-        ego = _moved(ego, math.copysign(min(abs(age), config.maximum_odometry_age_s), age))
+        ego = carried_on(ego, math.copysign(min(abs(age), config.maximum_odometry_age_s), age))
         place = self._place(ego)
         fault = STALE_ODOMETRY if stale else place.fault
         allowed = _standstill(place.line) if fault else place.allowed
@@ -125,7 +126,7 @@ class Planner:
         place = None if self.state.arc_length is None else _on_line(line, allowed, ego, self.state.arc_length, config)
         if place is None:
             away = np.hypot(line.positions[:, 0] - ego.x, line.positions[:, 1] - ego.y)
-            along = np.abs(_wrapped(line.yaws - ego.yaw)) <= config.maximum_heading_error_rad
+            along = np.abs(wrapped(line.yaws - ego.yaw)) <= config.maximum_heading_error_rad
             nearest = line.step * float(np.argmin(np.where(along, away, np.inf)))
             place = _on_line(line, allowed, ego, nearest, config)
         return place or _straight_ahead(ego, OFF_ROUTE, config)
@@ -149,7 +150,7 @@ def _on_line(
     """The vehicle's place on the part of the route around arc length ``centre``, or None where it is not there."""
     projected, offsets = line.project(np.array([[ego.x, ego.y]]), centre - _SEARCH_M, centre + _SEARCH_M)
     s, offset = float(projected[0]), float(offsets[0])
-    error = float(_wrapped(ego.yaw - line.poses(projected)[1])[0])
+    error = float(wrapped(ego.yaw - line.poses(projected)[1])[0])
     beyond = max(-s, s - line.length, 0.0)
     if max(abs(offset), beyond) > config.maximum_route_distance_m or abs(s - centre) > _SEARCH_M:
         return None
@@ -170,21 +171,6 @@ def _standing(stamp_ns: int, config: PlannerConfig) -> Trajectory:
     times = config.step_s * np.arange(round(config.horizon_s / config.step_s) + 1)
     zeros = np.zeros(len(times))
     return Trajectory(stamp_ns, times, np.zeros((len(times), 2)), zeros, zeros, zeros, NO_ODOMETRY)
-
-
-def _moved(ego: EgoState, seconds: float) -> EgoState:
-    """The ego state ``seconds`` later, with the same speed and yaw rate."""
-    middle = ego.yaw + ego.yaw_rate * seconds / 2
-    return replace(
-        ego,
-        x=ego.x + ego.speed * seconds * math.cos(middle),
-        y=ego.y + ego.speed * seconds * math.sin(middle),
-        yaw=ego.yaw + ego.yaw_rate * seconds,
-    )
-
-
-def _wrapped(angles: np.ndarray) -> np.ndarray:
-    return (angles + np.pi) % (2 * np.pi) - np.pi
 
 
 def _same(first: Optional[Route], second: Optional[Route]) -> bool:

@@ -3,7 +3,7 @@
 CRUISE = "cruise"  # the speed limit, or the way up to it
 CURVE = "curve"  # a curve here or ahead allows no more
 FOLLOW = "follow"  # a moving object ahead in the lane
-STOP = "stop"  # a standing object ahead in the lane
+STOP = "stop"  # a standing object ahead in the lane, or one that comes towards the vehicle
 YIELD = "yield"  # an object that is predicted to enter the lane
 ARRIVE = "arrive"  # the end of the route
 

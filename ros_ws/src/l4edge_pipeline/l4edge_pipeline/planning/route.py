@@ -58,7 +58,7 @@ class RouteLine:
         high = int(np.clip(np.ceil(last_s / self.step) if np.isfinite(last_s) else np.inf, low + 1, len(self.yaws) - 1))
         starts = self.positions[low:high]
         pieces = self.positions[low + 1 : high + 1] - starts
-        lengths = np.hypot(pieces[:, 0], pieces[:, 1])
+        lengths = np.maximum(np.hypot(pieces[:, 0], pieces[:, 1]), 1e-9)  # 0 where a route turns on the spot
         tangent_x, tangent_y = pieces[:, 0] / lengths, pieces[:, 1] / lengths
 
         from_x = points[:, :1] - starts[:, 0]

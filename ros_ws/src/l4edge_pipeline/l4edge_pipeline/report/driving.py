@@ -12,6 +12,7 @@ import numpy as np
 from l4edge_perception.types import OBJECT_CLASSES, ControlCommand, EgoState, GroundTruth, Route, Trajectory
 from l4edge_pipeline.planning.config import PlannerConfig
 from l4edge_pipeline.planning.footprints import rectangles_overlap
+from l4edge_pipeline.planning.motion import wrapped
 from l4edge_pipeline.planning.reasons import NO_ODOMETRY
 from l4edge_pipeline.planning.route import route_line
 
@@ -91,7 +92,7 @@ class _World(NamedTuple):
         first = np.where((share == 1)[:, None, None], second, first)
         second = np.where((share == 0)[:, None, None], first, second)
         mixed = first + share[:, None, None] * (second - first)
-        mixed[..., 2] = first[..., 2] + share[:, None] * _wrapped(second[..., 2] - first[..., 2])
+        mixed[..., 2] = first[..., 2] + share[:, None] * wrapped(second[..., 2] - first[..., 2])
         return mixed
 
 
@@ -312,7 +313,3 @@ def _extreme(values: Sequence[np.ndarray]) -> float:
 
 def _rounded(value: SupportsFloat) -> float:
     return round(float(value), 4)
-
-
-def _wrapped(angles: np.ndarray) -> np.ndarray:
-    return (angles + np.pi) % (2 * np.pi) - np.pi

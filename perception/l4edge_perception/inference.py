@@ -1,6 +1,6 @@
 """One way to run a network: a session over onnxruntime that holds all levels of a package, warm."""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import onnxruntime
@@ -8,25 +8,21 @@ import onnxruntime
 from l4edge_perception.errors import InputError
 from l4edge_perception.packages import Level, ModelPackage
 
-Provider = Union[str, Tuple[str, Mapping[str, Any]]]
+Provider = Tuple[str, Mapping[str, Any]]
 
-ENGINES: Dict[str, Sequence[Tuple[str, Mapping[str, Any]]]] = {
-    "cpu": (("CPUExecutionProvider", {}),),
-    "gpu": (
-        ("TensorrtExecutionProvider", {"device_id": 0, "trt_fp16_enable": True}),
-        ("CUDAExecutionProvider", {"device_id": 0}),
-        ("CPUExecutionProvider", {}),
-    ),
-    "dla0": (
-        ("TensorrtExecutionProvider", {"trt_fp16_enable": True, "trt_dla_enable": True, "trt_dla_core": 0}),
-        ("CUDAExecutionProvider", {"device_id": 0}),
-        ("CPUExecutionProvider", {}),
-    ),
-    "dla1": (
-        ("TensorrtExecutionProvider", {"trt_fp16_enable": True, "trt_dla_enable": True, "trt_dla_core": 1}),
-        ("CUDAExecutionProvider", {"device_id": 0}),
-        ("CPUExecutionProvider", {}),
-    ),
+_CPU: Provider = ("CPUExecutionProvider", {})
+_CUDA: Provider = ("CUDAExecutionProvider", {"device_id": 0})
+
+
+def _tensorrt(**options: Any) -> Provider:
+    return ("TensorrtExecutionProvider", {"device_id": 0, "trt_fp16_enable": True, **options})
+
+
+ENGINES: Dict[str, Sequence[Provider]] = {
+    "cpu": (_CPU,),
+    "gpu": (_tensorrt(), _CUDA, _CPU),
+    "dla0": (_tensorrt(trt_dla_enable=True, trt_dla_core=0), _CUDA, _CPU),
+    "dla1": (_tensorrt(trt_dla_enable=True, trt_dla_core=1), _CUDA, _CPU),
 }
 """Engine: the execution providers that serve it, best first; each layer falls to the next that can run it."""
 
@@ -39,17 +35,14 @@ def engine_providers(engine: str, available: Sequence[str]) -> List[Provider]:
     """
     if engine not in ENGINES:
         raise InputError("engine {!r} cannot run a network here; known are {}".format(engine, ", ".join(ENGINES)))
-    wanted = ENGINES[engine]
-    needed = wanted[0][0] if engine.startswith("dla") else None
-    present = [(name, dict(options)) for name, options in wanted if name in available]
-    only_cpu = [name for name, _ in present] == ["CPUExecutionProvider"]
-    if (engine != "cpu" and only_cpu) or (needed is not None and needed not in available):
+    # A deep learning accelerator is reached through TensorRT only; a GPU also without it.
+    needed = {"cpu": (_CPU,), "gpu": ENGINES["gpu"][:2]}.get(engine, ENGINES[engine][:1])
+    if not any(name in available for name, _ in needed):
         raise InputError(
-            "engine {}: this onnxruntime has only {}; install a build with TensorRT or CUDA, or use engine cpu".format(
-                engine, ", ".join(available)
-            )
+            f"engine {engine}: this onnxruntime has only {', '.join(available)}; install a build with "
+            f"{' or '.join(name for name, _ in needed)}, or use engine cpu"
         )
-    return list(present)
+    return [(name, dict(options)) for name, options in ENGINES[engine] if name in available]
 
 
 class Session:

@@ -30,9 +30,7 @@ def _chunk(field, content):
 
 
 def _value(name, dtype, shape):
-    sizes = b"".join(
-        _chunk(1, _chunk(2, size) if isinstance(size, str) else _number(1, size)) for size in shape
-    )
+    sizes = b"".join(_chunk(1, _chunk(2, size) if isinstance(size, str) else _number(1, size)) for size in shape)
     tensor = _number(1, ELEMENT[dtype]) + _chunk(2, sizes)
     return _chunk(1, name) + _chunk(2, _chunk(1, tensor))
 
@@ -44,8 +42,13 @@ def _node(operation, inputs, outputs, attributes=b""):
 
 def _model(nodes, inputs, outputs, constants):
     initializers = b"".join(
-        _chunk(5, b"".join(_number(1, size) for size in values.shape) + _number(2, 1) + _chunk(8, name)
-               + _chunk(9, struct.pack(f"<{values.size}f", *values.ravel())))
+        _chunk(
+            5,
+            b"".join(_number(1, size) for size in values.shape)
+            + _number(2, 1)
+            + _chunk(8, name)
+            + _chunk(9, struct.pack(f"<{values.size}f", *values.ravel())),
+        )
         for name, values in constants.items()
     )
     graph = nodes + _chunk(2, "graph") + initializers
@@ -114,9 +117,7 @@ def constant_detector(path, outputs, decoder="yolov8", shape=(1, 8, 8, 3), **mor
         "provenance": {"made_by": "test"},
         **more,
     }
-    graphs = {
-        name: constant_graph(values, shape, input_fields["dtype"]) for name, values in outputs.items()
-    }
+    graphs = {name: constant_graph(values, shape, input_fields["dtype"]) for name, values in outputs.items()}
     return write_package(ModelPackage(path=path, **fields), graphs)
 
 

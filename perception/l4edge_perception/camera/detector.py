@@ -15,6 +15,9 @@ from l4edge_perception.types import Detections
 DEFAULTS = {"score_threshold": 0.25, "overlap": 0.6, "limit": 100}
 """Used where a package's output parameters do not say otherwise."""
 
+LARGEST = {"score_threshold": 1.0, "overlap": 1.0, "limit": 10000}
+"""Upper ends of their ranges, which begin at 0."""
+
 
 class Detector:
     """A detector package, ready to look at pictures of any size. Not to be used by two threads at once."""
@@ -42,9 +45,12 @@ class Detector:
         if package.task != "detection_2d":
             raise InputError(f"{package.path}: task is {package.task}, not detection_2d")
         parameters = dict(DEFAULTS, **package.output.parameters)
-        self.score_threshold = parameters["score_threshold"] if score_threshold is None else score_threshold
-        if not 0.0 <= self.score_threshold < 1.0:
-            raise InputError(f"score threshold {self.score_threshold} is not in 0..1")
+        if score_threshold is not None:
+            parameters["score_threshold"] = score_threshold
+        for name in DEFAULTS:
+            if not isinstance(parameters[name], (int, float)) or not 0 <= parameters[name] <= LARGEST[name]:
+                raise InputError(f"{package.path}: {name} {parameters[name]!r} is no number from 0 to {LARGEST[name]}")
+        self.score_threshold = float(parameters["score_threshold"])
         self._decode = make_decoder(package.output.decoder, package.output.parameters, package.input.size)
         # A graph that suppresses by itself must not be suppressed a second time with another overlap.
         self._overlap = 1.0 if package.output.decoder == "end_to_end" else float(parameters["overlap"])

@@ -220,6 +220,7 @@ def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--time-limit", type=float, default=0.0, help="Wall time of the training in minutes; 0 for none.")
+@click.option("--note", multiple=True, help="What readers of the figures must know; goes into the package.")
 @click.option(
     "--threads",
     type=click.IntRange(1),
@@ -236,6 +237,7 @@ def command(
     batch_size: int,
     seed: int,
     time_limit: float,
+    note: tuple[str, ...],
     threads: int,
 ) -> None:
     """Train the camera detector and write its model package."""
@@ -272,7 +274,7 @@ def command(
             )
 
         train(frames, config, state, after_epoch, on_step)
-    finish_run(data, out, state.average, asdict(config), state.history, state.elapsed_s)
+    finish_run(data, out, state.average, asdict(config), state.history, state.elapsed_s, note)
     console.print(f"wrote {out / 'package'} and {out / 'result.json'}")
 
 

@@ -1,6 +1,7 @@
 """Judging a trained detector: during training by torch, at the end by the very package that ships."""
 
 import json
+import math
 import platform
 import tempfile
 import time
@@ -69,9 +70,18 @@ def measure_time(package: ModelPackage, frames: Sequence[Frame], rounds: int = 3
 
 
 def finish_run(
-    data: Path, out: Path, network: DetectorNetwork, config: dict[str, Any], history: list[dict], elapsed_s: float
+    data: Path,
+    out: Path,
+    network: DetectorNetwork,
+    config: dict[str, Any],
+    history: list[dict],
+    elapsed_s: float,
+    notes: Sequence[str] = (),
 ) -> ModelPackage:
-    """Export, judge on validation and test, write ``package/`` and ``result.json`` into the run folder."""
+    """Export, judge on validation and test, write ``package/`` and ``result.json`` into the run folder.
+
+    ``config`` and ``history`` go into the record as they are; ``notes`` say what a reader of the figures must know.
+    """
     splits = {split: read_split(data, split) for split in ("validation", "test")}
     pictures = [read_image(frame.path) for frame in splits["test"][:: max(1, len(splits["test"]) // 8)]]
     record = {
@@ -84,12 +94,13 @@ def finish_run(
         "config": config,
         "dataset": summarise(data),
         "history": history,
+        "notes": list(notes),
     }
     with tempfile.TemporaryDirectory() as folder:
         unjudged = export_detector(network, Path(folder) / "package", pictures, None, {})
         judged = {split: evaluate_package(unjudged, frames) for split, frames in splits.items()}
         record["time"] = measure_time(unjudged, splits["test"][:: max(1, len(splits["test"]) // 100)])
-    record.update({split: asdict(result) for split, result in judged.items()})
+    record.update({split: _plain(asdict(result)) for split, result in judged.items()})
     accuracy = Accuracy(
         metrics={"AP50": round(judged["test"].ap50, 4), "AP": round(judged["test"].ap, 4)},
         dataset=f"simulated drives, test split, {judged['test'].images} images",
@@ -99,6 +110,13 @@ def finish_run(
     package = export_detector(network, out / "package", pictures, accuracy, record)
     write_text(out / "result.json", json.dumps(record, indent=1) + "\n")
     return package
+
+
+def _plain(value: Any) -> Any:
+    """The same with None for what is no number, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def processor() -> str:

@@ -1,0 +1,80 @@
+"""Keep the figures of docs/detector.md those of the shipped package: nobody writes them by hand.
+
+``python -m l4edge_perception.training.detector_page models/detector docs/detector.md``
+"""
+
+import math
+from pathlib import Path
+
+import click
+
+from l4edge_perception.errors import InputError
+from l4edge_perception.files import write_text
+from l4edge_perception.packages import ModelPackage, load_package
+
+BEGIN = "<!-- figures: written by l4edge_perception.training.detector_page -->"
+END = "<!-- end of figures -->"
+
+
+def figures(package: ModelPackage) -> str:
+    """The measured part of the page as Markdown, from what the package says of itself."""
+    record = package.provenance
+    level = package.levels[0]
+    splits = ("train", "validation", "test")
+    data = record["dataset"]
+    lines = ["| class | objects in training | in test | AP50 | AP |", "|---|---:|---:|---:|---:|"]
+    test = record["test"]
+    for name in package.classes:
+        counts = [data[split]["objects"][name] for split in ("train", "test")]
+        lines.append(
+            f"| {name} | {counts[0]} | {counts[1]} | {_share(test['ap50_by_class'][name])} "
+            f"| {_share(test['ap_by_class'][name])} |"
+        )
+    totals = [sum(data[split]["objects"].values()) for split in ("train", "test")]
+    lines.append(f"| **mean** | {totals[0]} | {totals[1]} | **{_share(test['ap50'])}** | **{_share(test['ap'])}** |")
+    validation = record["validation"]
+    images = ", ".join(f"{data[split]['frames']} {split}" for split in splits)
+    drives = ", ".join(f"{data[split]['drives']}" for split in splits)
+    time = record["time"]
+    runtime = level.accuracy.device if level.accuracy else "machine not recorded"
+    facts = {
+        "multiply-accumulate operations": f"{level.macs / 1e6:.0f} million",
+        "file": f"{level.bytes / 1e6:.2f} MB, float32",
+        "processor time of `Detector.detect`, one thread": f"{time['min_ms']:.1f} ms at best, "
+        f"{time['median_ms']:.1f} ms median of {time['runs']} ({runtime})",
+        "images": images,
+        "drives": drives,
+        "training": f"{record['training_s'] / 60:.0f} minutes, {record['history'][-1]['step']} steps of "
+        f"{record['config']['batch_size']} images, seed {record['seed']}; {record['device']}, torch {record['torch']}",
+        "labels": f"sha256 {data['labels_sha256'][:16]}…",
+        "torch against onnxruntime": f"largest difference {record['torch_onnxruntime_difference']:.1e}",
+    }
+    lines += ["", f"Validation split: AP50 {_share(validation['ap50'])}, AP {_share(validation['ap'])}.", ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items())]
+    lines += [f"| note | {note} |" for note in record["notes"]]
+    return "\n".join(lines)
+
+
+def updated(page: str, measured: str, file: str) -> str:
+    """The page with its figures replaced. Raises InputError if their place is not marked."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{file}: the lines {BEGIN} and {END} are missing; put them where the figures belong")
+    return f"{before}{BEGIN}\n{measured}\n{END}{after}"
+
+
+def _share(value: float | None) -> str:
+    return f"{value:.3f}" if value is not None and not math.isnan(value) else "–"
+
+
+@click.command()
+@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("page", type=click.Path(path_type=Path))
+def command(package: Path, page: Path) -> None:
+    """Write the figures of PACKAGE into PAGE."""
+    write_text(page, updated(page.read_text(encoding="utf-8"), figures(load_package(package)), str(page)))
+
+
+if __name__ == "__main__":
+    command()

@@ -22,5 +22,7 @@ def suppress(candidates: Candidates, overlap: float, limit: int, pool: int = 512
     step = candidates.boxes.max() - candidates.boxes.min() + 1
     moved = candidates.boxes + (candidates.class_ids * step).astype(np.float32)[:, None]
     moved[:, 2:] -= moved[:, :2]
-    kept = np.ravel(cv2.dnn.NMSBoxes(moved, candidates.scores, 0.0, overlap, top_k=pool)).astype(np.int64)[:limit]
-    return Candidates(*(values[kept] for values in candidates))
+    kept = cv2.dnn.NMSBoxes(moved.tolist(), candidates.scores.tolist(), 0.0, overlap, top_k=pool)
+    # OpenCV before 4.5.4 gives a column.
+    best = np.array(kept, np.int64).reshape(-1)[:limit]
+    return Candidates(*(values[best] for values in candidates))

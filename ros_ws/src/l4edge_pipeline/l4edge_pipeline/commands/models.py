@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, List, Optional
 
 import click
+
+if TYPE_CHECKING:
+    from l4edge_perception.packages import ModelPackage
 
 
 @click.group("models")
@@ -123,5 +126,5 @@ def check(package: Path, as_json: bool) -> None:
         click.echo(f"{loaded.path}: level {result['level']} runs, output {result['shapes']}")
 
 
-def _used_classes(package) -> "list[str]":
+def _used_classes(package: "ModelPackage") -> List[str]:
     return [name for name, index in zip(package.classes, package.class_map) if index >= 0]

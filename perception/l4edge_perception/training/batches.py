@@ -30,7 +30,7 @@ def training_batches(
     config: AugmentationConfig,
     threads: int = 2,
 ) -> Iterator[Batch]:
-    """One pass over all frames in a random order; the last incomplete batch is left out.
+    """One pass over the frames in a random order; the last incomplete batch is left out.
 
     Each image shows a band of ``band_height`` rows of the canvas, anywhere. Chance depends on ``seed`` (of the run, of
     the pass) and a frame's place in the order only, never on the threads.

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -33,6 +34,7 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the training images.
+        pass_images: how many of them, drawn anew for each pass, or 0 for all. A checkpoint is written after each pass.
         time_limit_s: wall time for the passes, or 0. The learning rate falls with whichever of passes and time is
             nearer its end, so a slow machine gets a shorter but complete schedule (and no bit-equal repetition).
         batch_size: images per step. learning_rate: highest, reached after warm_up_steps. weight_decay: of AdamW.
@@ -44,6 +46,7 @@ class TrainingConfig:
     """
 
     epochs: int = 30
+    pass_images: int = 0
     time_limit_s: float = 0.0
     batch_size: int = 8
     learning_rate: float = 2e-3
@@ -138,33 +141,32 @@ def train(
         after_epoch: called when a pass has ended, for checkpoints and evaluation.
         on_step: called after each step with the number of steps in a pass and the loss.
     """
-    if len(frames) < config.batch_size:
-        raise InputError(f"{len(frames)} training images do not fill one batch of {config.batch_size}; make more")
+    pass_images = min(config.pass_images or len(frames), len(frames))
+    steps = pass_images // config.batch_size
+    if steps == 0:
+        raise InputError(f"{pass_images} training images do not fill one batch of {config.batch_size}; make more")
     device = next(state.network.parameters()).device
     canvas = (config.network.height, config.network.width)
     band = (config.band_height, config.network.width)
     loss_function = DetectorLoss(*band, STRIDES, DIVISIONS, config.loss).to(device)
     started = time.monotonic() - state.elapsed_s
-    while state.epoch < config.epochs and _progress(state, config, len(frames) // config.batch_size) < 1.0:
-        state.network.train()
-        steps = len(frames) // config.batch_size
-        sums = torch.zeros(3)
+    while state.epoch < config.epochs and _progress(state, config, steps) < 1.0:
         seed = (config.seed, state.epoch)
-        count = 0
-        for batch in training_batches(frames, config.batch_size, canvas, band[0], seed, config.augmentation):
+        drawn = np.random.default_rng(seed).choice(len(frames), pass_images, replace=False)
+        chosen = [frames[index] for index in drawn]
+        state.network.train()
+        passed = []
+        for batch in training_batches(chosen, config.batch_size, canvas, band[0], seed, config.augmentation):
             rate = learning_rate(config, state.step, _progress(state, config, steps))
             losses = _train_step(state, batch, loss_function, config, rate)
             state.elapsed_s = time.monotonic() - started
-            sums += losses.detach().cpu()
-            count += 1
-            on_step(state, steps, float(losses[0]))
+            passed.append(losses.tolist())
+            on_step(state, steps, passed[-1][0])
             if config.time_limit_s and state.elapsed_s >= config.time_limit_s:
                 break
         state.epoch += 1
-        names = ("loss", "score_loss", "box_loss")
-        state.history.append(
-            {"epoch": state.epoch, "step": state.step, **dict(zip(names, (sums / count).tolist(), strict=True))}
-        )
+        means = dict(zip(("loss", "score_loss", "box_loss"), np.mean(passed, axis=0).tolist(), strict=True))
+        state.history.append({"epoch": state.epoch, "step": state.step, **means})
         after_epoch(state)
         state.elapsed_s = time.monotonic() - started
 
@@ -217,6 +219,7 @@ def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--pass-images", type=click.IntRange(0), default=0, help="Images drawn for each pass; 0 for all.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--time-limit", type=float, default=0.0, help="Wall time of the training in minutes; 0 for none.")
@@ -234,6 +237,7 @@ def command(
     resume: bool,
     device: str,
     epochs: int,
+    pass_images: int,
     batch_size: int,
     seed: int,
     time_limit: float,
@@ -244,7 +248,9 @@ def command(
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
     torch.set_num_threads(threads)
-    config = TrainingConfig(epochs=epochs, batch_size=batch_size, seed=seed, time_limit_s=60 * time_limit)
+    config = TrainingConfig(
+        epochs=epochs, pass_images=pass_images, time_limit_s=60 * time_limit, batch_size=batch_size, seed=seed
+    )
     frames = read_split(data, "train")
     validation = read_split(data, "validation")
     validation = validation[:: max(1, len(validation) // config.validation_images)]

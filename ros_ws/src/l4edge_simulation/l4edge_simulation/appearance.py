@@ -6,11 +6,10 @@ disjoint families, so a detector that is tested on the test split has seen none 
 
 import zlib
 from dataclasses import dataclass
-from typing import Tuple
 
 import numpy as np
 
-FAMILIES = {"train": range(0, 60), "validation": range(60, 70), "test": range(70, 90)}
+FAMILIES = {"train": range(60), "validation": range(60, 70), "test": range(70, 90)}
 """Split: the texture and palette families that belong to it alone."""
 
 FIRST_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
@@ -19,8 +18,13 @@ FIRST_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 LOOKS = {"clear": 0.36, "overcast": 0.25, "dusk": 0.12, "night": 0.10, "rain": 0.10, "fog": 0.07}
 """Look: its share of the drives."""
 
+SUNNY = ("clear", "dusk")
+
 SHADOW_SHARE = 0.2
-"""Share of the drives with a sun that are rendered with cast shadows; they cost three times the time."""
+"""Share of all drives that are rendered with cast shadows, which take twice the time; only sunny ones are."""
+
+SUN_ELEVATIONS = {"clear": (0.45, 1.2), "dusk": (0.12, 0.35), "": (0.6, 1.3)}
+"""Look: span of the sun's elevation, radians; "" is for all others."""
 
 
 def drive_seed(split: str, index: int) -> int:
@@ -42,7 +46,7 @@ def draw_family(split: str, kind: str, rng: np.random.Generator) -> np.random.Ge
     return np.random.default_rng([zlib.crc32(kind.encode()), family])
 
 
-def hsv(hue: float, saturation: float, value: float) -> Tuple[float, float, float]:
+def hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
     """Red, green, blue in 0..1 from hue, saturation, value in 0..1."""
     sector = (hue % 1.0) * 6.0
     shades = [np.clip(abs((sector + offset) % 6.0 - 3.0) - 1.0, 0.0, 1.0) for offset in (0.0, 4.0, 2.0)]
@@ -50,7 +54,7 @@ def hsv(hue: float, saturation: float, value: float) -> Tuple[float, float, floa
     return float(red), float(green), float(blue)
 
 
-def paint_colour(split: str, rng: np.random.Generator) -> Tuple[float, float, float]:
+def paint_colour(split: str, rng: np.random.Generator) -> tuple[float, float, float]:
     """A car's body colour: mostly white, grey and black as on real roads, the rest from the split's hues."""
     family = draw_family(split, "paint", rng)
     if family.random() < 0.6:
@@ -60,7 +64,7 @@ def paint_colour(split: str, rng: np.random.Generator) -> Tuple[float, float, fl
     return hsv(float(hue), family.uniform(0.35, 0.95), family.uniform(0.15, 0.8))
 
 
-def cloth_colour(split: str, rng: np.random.Generator) -> Tuple[float, float, float]:
+def cloth_colour(split: str, rng: np.random.Generator) -> tuple[float, float, float]:
     """A garment's colour from the split's palettes."""
     family = draw_family(split, "cloth", rng)
     if family.random() < 0.4:
@@ -84,13 +88,13 @@ class Look:
     """
 
     name: str
-    sun_direction: Tuple[float, float, float]
-    sun: Tuple[float, float, float]
-    ambient: Tuple[float, float, float]
-    fog: Tuple[float, float, float]
-    fog_range: Tuple[float, float]
-    zenith: Tuple[float, float, float]
-    horizon: Tuple[float, float, float]
+    sun_direction: tuple[float, float, float]
+    sun: tuple[float, float, float]
+    ambient: tuple[float, float, float]
+    fog: tuple[float, float, float]
+    fog_range: tuple[float, float]
+    zenith: tuple[float, float, float]
+    horizon: tuple[float, float, float]
     clouds: float
     wetness: float
     shadows: bool
@@ -101,51 +105,72 @@ def draw_look(split: str, rng: np.random.Generator, name: str = "") -> Look:
     """Draw the light and air of a drive; ``name`` fixes which of ``LOOKS`` it is."""
     family = draw_family(split, "sky", rng)
     name = name or str(rng.choice(list(LOOKS), p=list(LOOKS.values())))
-    elevation = {"clear": rng.uniform(0.45, 1.2), "dusk": rng.uniform(0.12, 0.35)}.get(name, rng.uniform(0.6, 1.3))
-    azimuth = rng.uniform(0.0, 2.0 * np.pi)
-    direction = -np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-    )
-    tint = np.array([1.0 + family.uniform(-0.04, 0.04), 1.0, 1.0 + family.uniform(-0.05, 0.05)])
-    blue = np.array(hsv(family.uniform(0.54, 0.62), family.uniform(0.35, 0.75), family.uniform(0.6, 0.95)))
-    pale = np.array(hsv(family.uniform(0.5, 0.65), family.uniform(0.02, 0.2), family.uniform(0.8, 1.0)))
-    grey = np.full(3, family.uniform(0.5, 0.85)) * tint
-    wetness, fog_range, clouds = 0.0, (rng.uniform(120.0, 200.0), rng.uniform(400.0, 900.0)), family.uniform(0.0, 0.6)
+    elevations = {key: rng.uniform(*span) for key, span in SUN_ELEVATIONS.items()}
+    elevation, azimuth = elevations.get(name, elevations[""]), rng.uniform(0.0, 2.0 * np.pi)
+    direction = -np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    sky = _Sky.draw(family)
+    fog_range = (rng.uniform(120.0, 200.0), rng.uniform(400.0, 900.0))
+    clouds, wetness = family.uniform(0.0, 0.6), 0.0
     if name == "clear":
-        sun, ambient = tint * rng.uniform(0.55, 0.85), blue * 0.1 + rng.uniform(0.27, 0.4)
-        zenith, horizon = blue, pale
+        sun, ambient = sky.tint * rng.uniform(0.55, 0.85), sky.blue * 0.1 + rng.uniform(0.27, 0.4)
+        zenith, horizon = sky.blue, sky.pale
     elif name == "overcast":
-        sun, ambient = tint * rng.uniform(0.2, 0.4), tint * rng.uniform(0.5, 0.65)
-        zenith, horizon, clouds = grey * 0.9, grey, 0.9
+        sun, ambient = sky.tint * rng.uniform(0.2, 0.4), sky.tint * rng.uniform(0.5, 0.65)
+        zenith, horizon, clouds = sky.grey * 0.9, sky.grey, 0.9
     elif name == "dusk":
         warm = np.array(hsv(family.uniform(0.03, 0.12), family.uniform(0.35, 0.75), 1.0))
         sun, ambient = warm * rng.uniform(0.4, 0.7), np.array([0.25, 0.24, 0.29]) * rng.uniform(0.8, 1.3)
-        zenith, horizon = blue * 0.45, warm * family.uniform(0.7, 0.95)
+        zenith, horizon = sky.blue * 0.45, warm * family.uniform(0.7, 0.95)
     elif name == "night":
         sun, ambient = np.full(3, rng.uniform(0.03, 0.1)), np.array([0.13, 0.13, 0.16]) * rng.uniform(0.7, 1.3)
         zenith, horizon = np.array([0.02, 0.025, 0.05]), np.array([0.1, 0.09, 0.1]) * family.uniform(0.6, 1.4)
     else:
-        sun, ambient = tint * rng.uniform(0.1, 0.25), tint * rng.uniform(0.45, 0.6)
-        grey = grey * rng.uniform(0.7, 0.95)
-        zenith, horizon, clouds = grey, grey, 0.0
+        sun, ambient = sky.tint * rng.uniform(0.1, 0.25), sky.tint * rng.uniform(0.45, 0.6)
+        zenith = horizon = sky.grey * rng.uniform(0.7, 0.95)
+        clouds = 0.0
         wetness = rng.uniform(0.4, 1.0) if name == "rain" else 0.1
-        fog_range = (rng.uniform(10.0, 30.0), rng.uniform(90.0, 200.0) if name == "fog" else rng.uniform(180.0, 400.0))
-    as_tuple = [tuple(float(value) for value in np.clip(vector, 0.0, 1.0)) for vector in
-                (sun, ambient, horizon, zenith, horizon)]
+        near = rng.uniform(10.0, 30.0)
+        fog_range = (near, rng.uniform(*((90.0, 200.0) if name == "fog" else (180.0, 400.0))))
     return Look(
         name=name,
-        sun_direction=tuple(float(value) for value in direction),
-        sun=as_tuple[0],
-        ambient=as_tuple[1],
-        fog=as_tuple[2],
+        sun_direction=_triple(direction),
+        sun=_colour(sun),
+        ambient=_colour(ambient),
+        fog=_colour(horizon),
         fog_range=(float(fog_range[0]), float(fog_range[1])),
-        zenith=as_tuple[3],
-        horizon=as_tuple[4],
+        zenith=_colour(zenith),
+        horizon=_colour(horizon),
         clouds=float(clouds),
         wetness=float(wetness),
-        shadows=bool(name in ("clear", "dusk") and rng.random() < SHADOW_SHARE / 0.48),
+        shadows=bool(name in SUNNY and rng.random() < SHADOW_SHARE / sum(LOOKS[look] for look in SUNNY)),
         lamps=name in ("night", "dusk", "rain", "fog"),
     )
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """Colours that a family of skies is mixed from, (3,) each."""
+
+    tint: np.ndarray
+    blue: np.ndarray
+    pale: np.ndarray
+    grey: np.ndarray
+
+    @staticmethod
+    def draw(family: np.random.Generator) -> "_Sky":
+        tint = np.array([1.0 + family.uniform(-0.04, 0.04), 1.0, 1.0 + family.uniform(-0.05, 0.05)])
+        blue = np.array(hsv(family.uniform(0.54, 0.62), family.uniform(0.35, 0.75), family.uniform(0.6, 0.95)))
+        pale = np.array(hsv(family.uniform(0.5, 0.65), family.uniform(0.02, 0.2), family.uniform(0.8, 1.0)))
+        return _Sky(tint, blue, pale, np.full(3, family.uniform(0.5, 0.85)) * tint)
+
+
+def _triple(vector: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in vector)
+    return x, y, z
+
+
+def _colour(vector: np.ndarray) -> tuple[float, float, float]:
+    return _triple(np.clip(vector, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -167,6 +192,23 @@ class CameraPose:
     roll: float
     pitch: float
     yaw: float
+
+    def intrinsics(self) -> np.ndarray:
+        """(3, 3) pixels, the origin at the outer corner of the top-left pixel."""
+        focal = self.width / 2 / np.tan(self.field_of_view / 2)
+        return np.array([[focal, 0.0, self.width / 2], [0.0, focal, self.height / 2], [0.0, 0.0, 1.0]])
+
+    def base_from_camera(self) -> np.ndarray:
+        """(4, 4) takes a point of the camera's optical frame to ``base_link``."""
+        cos, sin = np.cos, np.sin
+        yaw = np.array([[cos(self.yaw), -sin(self.yaw), 0], [sin(self.yaw), cos(self.yaw), 0], [0, 0, 1]])
+        pitch = np.array([[cos(self.pitch), 0, sin(self.pitch)], [0, 1, 0], [-sin(self.pitch), 0, cos(self.pitch)]])
+        roll = np.array([[1, 0, 0], [0, cos(self.roll), -sin(self.roll)], [0, sin(self.roll), cos(self.roll)]])
+        optical = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+        pose = np.eye(4)
+        pose[:3, :3] = yaw @ pitch @ roll @ optical
+        pose[:3, 3] = self.forward, self.left, self.up
+        return pose
 
 
 def draw_camera(rng: np.random.Generator, width: int, height: int) -> CameraPose:

@@ -1,9 +1,10 @@
 """A simulated drive as a recording, which ``l4edge_perception.recordings`` writes to a rosbag2."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
+
 from l4edge_perception.recordings.events import (
     CameraEvent,
     EgoEvent,
@@ -14,10 +15,9 @@ from l4edge_perception.recordings.events import (
     RouteEvent,
 )
 from l4edge_perception.recordings.images import Image
-
-from .renderer import Renderer
-from .simulation import Simulation
-from .world import STEP_S
+from l4edge_simulation.rendering.renderer import Renderer
+from l4edge_simulation.simulation import Simulation
+from l4edge_simulation.world.state import STEP_S
 
 
 def record(

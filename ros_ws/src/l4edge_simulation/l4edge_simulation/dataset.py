@@ -1,135 +1,191 @@
 """Labelled images for training: many short drives, each a folder that is complete or absent.
 
-``DATASET/SPLIT/drive_000123/`` holds ``images/000000.jpg`` and on, ``ground_truth.npz`` and ``drive.json``.
+``DATASET/SPLIT/drive_000123/`` holds
+
+* ``images/000000.jpg`` and on,
+* ``ground_truth.npz``: flat arrays over all images, the fields of ``GroundTruth`` and ``frame``, the number of the
+  image that a row belongs to; ``stamps_ns`` has one entry an image,
+* ``drive.json``: the seed, what was drawn from it, and the camera.
 """
 
 import dataclasses
+import functools
 import io
 import json
 import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from l4edge_perception.files import new_folder, write_bytes, write_text
+from l4edge_perception.errors import InputError
+from l4edge_perception.files import new_folder
 from l4edge_perception.types import GroundTruth
+from l4edge_simulation.appearance import drive_seed, stream
 
-from .appearance import drive_seed, stream
+if TYPE_CHECKING:
+    from l4edge_simulation.rendering.renderer import Renderer
+    from l4edge_simulation.simulation import Simulation
 
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
 """Rises when the same seed would give other images or labels."""
 
 SPACING_S = (0.5, 1.0)  # between images while driving
 STANDING_SPACING_S = 3.0  # between images while the ego stands, which would else all be alike
+STANDING_SPEED = 0.5  # metres per second
 WARM_UP_S = (1.0, 6.0)
 
-_renderer = None
+ARRAYS = {
+    "ids": ((0,), np.int64),
+    "class_ids": ((0,), np.int32),
+    "boxes": ((0, 4), np.float32),
+    "visibilities": ((0,), np.float32),
+    "positions": ((0, 3), np.float64),
+    "yaws": ((0,), np.float64),
+    "velocities": ((0, 2), np.float64),
+    "sizes": ((0, 3), np.float32),
+    "ignore": ((0,), np.bool_),
+}
+"""Field of ``GroundTruth``: shape and type of no objects."""
 
 
-def write_drive(folder: Path, split: str, index: int, frames: int, width: int, height: int) -> None:
-    """Simulate drive ``index`` of a split and write it to ``folder``, whole or not at all."""
-    from .renderer import Renderer
-    from .simulation import Simulation
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One drive to write: drive ``index`` of a split, ``frames`` images of ``width`` by ``height``."""
 
-    global _renderer  # one graphics context serves all drives of a process
-    if _renderer is None or (_renderer.width, _renderer.height) != (width, height):
-        _renderer = Renderer(width, height)
-    seed = drive_seed(split, index)
+    folder: Path
+    split: str
+    index: int
+    frames: int
+    width: int
+    height: int
+
+
+def write_dataset(
+    out: Path, counts: dict[str, tuple[int, int]], size: tuple[int, int], processes: int
+) -> Iterator[tuple[int, int]]:
+    """Write all drives that ``out`` does not hold yet; yields (done, of how many) at the start and after each.
+
+    Args:
+        counts: split to (drives, images a drive). size: width and height of the images.
+        processes: drives at a time.
+
+    Raises:
+        InputError: ``out`` holds a drive of another size, number of images or version of the simulator.
+    """
+    tasks = missing_drives(out, counts, size)
+    yield 0, len(tasks)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+        futures = [pool.submit(write_drive, task) for task in tasks]
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                yield done, len(tasks)
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def missing_drives(out: Path, counts: dict[str, tuple[int, int]], size: tuple[int, int]) -> list[Task]:
+    """The drives that ``out`` does not hold yet; arguments and errors as of :func:`write_dataset`."""
+    tasks = []
+    for split, (drives, frames) in counts.items():
+        for index in range(drives):
+            task = Task(out / split / f"drive_{index:06d}", split, index, frames, *size)
+            if not task.folder.exists():
+                tasks.append(task)
+            elif _made_as(task.folder) != (SIMULATOR_VERSION, frames, *size):
+                raise InputError(
+                    f"{task.folder}: holds another size, number of images or simulator version; choose another folder"
+                )
+    return tasks
+
+
+def write_drive(task: Task) -> None:
+    """Simulate one drive and write it, whole or not at all."""
+    from l4edge_simulation.simulation import Simulation
+
+    seed = drive_seed(task.split, task.index)
     rng = stream(seed, "sampling")
     spacing = float(rng.uniform(*SPACING_S))
-    simulation = Simulation(seed, split, WARM_UP_S[1] + frames * spacing + 5.0, _renderer)
+    duration = WARM_UP_S[1] + task.frames * spacing + 5.0
+    simulation = Simulation(seed, task.split, duration, _renderer(task.width, task.height))
     simulation.advance(float(rng.uniform(*WARM_UP_S)))
-    truths: List[GroundTruth] = []
-    with new_folder(folder) as unfinished:
-        for number in range(frames):
-            observation = simulation.observe()
-            image = simulation.camera.jpeg(observation.image)
-            write_image(unfinished / "images" / f"{number:06d}.jpg", image)
-            truths.append(observation.ground_truth)
-            standing = observation.true_ego.speed < 0.5
-            simulation.advance(max(spacing, STANDING_SPACING_S) if standing else spacing)
-        write_bytes(unfinished / "ground_truth.npz", ground_truth_archive(truths))
-        camera = simulation.camera_model()
-        write_text(unfinished / "drive.json", json.dumps({
-            "simulator_version": SIMULATOR_VERSION, "seed": seed, "split": split, "frames": frames,
-            "spacing_s": spacing, "theme": simulation.world.layout.theme,
-            "look": dataclasses.asdict(simulation.look),
-            "camera_pose": dataclasses.asdict(simulation.camera_pose),
-            "camera_noise": dataclasses.asdict(simulation.camera.noise),
-            "camera": {"width": camera.width, "height": camera.height, "intrinsics": camera.intrinsics.tolist(),
-                       "distortion": camera.distortion.tolist(),
-                       "camera_from_base": camera.camera_from_base.tolist()},
-        }, indent=1))
+    truths: list[GroundTruth] = []
+    with new_folder(task.folder) as unfinished:
+        images = unfinished / "images"
+        images.mkdir()
+        for number in range(task.frames):
+            seen = simulation.observe()
+            (images / f"{number:06d}.jpg").write_bytes(simulation.camera.jpeg(seen.image))
+            truths.append(seen.ground_truth)
+            standing = seen.true_ego.speed < STANDING_SPEED
+            simulation.advance(STANDING_SPACING_S if standing else spacing)
+        (unfinished / "ground_truth.npz").write_bytes(pack(truths))
+        description = json.dumps(_describe(simulation, task, spacing), indent=1)
+        (unfinished / "drive.json").write_text(description, encoding="utf-8")
 
 
-def write_image(path: Path, content: bytes) -> None:
-    """Write one image of a folder that becomes visible only when it is complete."""
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-
-
-def ground_truth_archive(truths: List[GroundTruth]) -> bytes:
-    """An npz of flat arrays over all frames; ``frame`` says which image a row belongs to."""
-    def joined(name: str, empty: np.ndarray) -> np.ndarray:
-        return np.concatenate([empty, *[getattr(truth, name) for truth in truths]])
-
+def pack(truths: Sequence[GroundTruth]) -> bytes:
+    """The ground truth of a drive as an npz file."""
+    arrays: dict[str, Any] = {
+        name: np.concatenate([np.zeros(shape, kind), *(getattr(truth, name) for truth in truths)])
+        for name, (shape, kind) in ARRAYS.items()
+    }
     attributes = [word for truth in truths for word in truth.attributes]
-    stream_ = io.BytesIO()
+    file = io.BytesIO()
     np.savez_compressed(
-        stream_,
+        file,
         stamps_ns=np.array([truth.stamp_ns for truth in truths], np.int64),
         frame=np.repeat(np.arange(len(truths), dtype=np.int32), [len(truth) for truth in truths]),
-        ids=joined("ids", np.zeros(0, np.int64)),
-        class_ids=joined("class_ids", np.zeros(0, np.int32)),
-        boxes=joined("boxes", np.zeros((0, 4), np.float32)),
-        visibilities=joined("visibilities", np.zeros(0, np.float32)),
-        positions=joined("positions", np.zeros((0, 3))),
-        yaws=joined("yaws", np.zeros(0)),
-        velocities=joined("velocities", np.zeros((0, 2))),
-        sizes=joined("sizes", np.zeros((0, 3), np.float32)),
-        ignore=joined("ignore", np.zeros(0, bool)),
-        attributes=np.array(attributes, dtype="U12") if attributes else np.zeros(0, "U12"),
+        attributes=np.array(attributes, dtype=np.str_),
+        **arrays,
     )
-    return stream_.getvalue()
+    return file.getvalue()
 
 
-def _work(task: Tuple[str, str, int, int, int, int]) -> str:
-    folder, split, index, frames, width, height = task
-    write_drive(Path(folder), split, index, frames, width, height)
-    return folder
+def _describe(simulation: "Simulation", task: Task, spacing: float) -> dict:
+    camera = simulation.camera_model()
+    return {
+        "simulator_version": SIMULATOR_VERSION,
+        "seed": simulation.seed,
+        "split": task.split,
+        "frames": task.frames,
+        "spacing_s": spacing,
+        "theme": simulation.world.state.layout.theme,
+        "look": dataclasses.asdict(simulation.look),
+        "camera_pose": dataclasses.asdict(simulation.camera_pose),
+        "camera_noise": dataclasses.asdict(simulation.camera.noise),
+        "camera": {
+            "width": camera.width,
+            "height": camera.height,
+            "intrinsics": camera.intrinsics.tolist(),
+            "distortion": camera.distortion.tolist(),
+            "camera_from_base": camera.camera_from_base.tolist(),
+        },
+    }
+
+
+def _made_as(folder: Path) -> tuple:
+    """Simulator version, number of images and their size of a drive on disk; () where it does not say."""
+    try:
+        drive = json.loads((folder / "drive.json").read_text(encoding="utf-8"))
+        return drive["simulator_version"], drive["frames"], drive["camera"]["width"], drive["camera"]["height"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+@functools.lru_cache(maxsize=1)
+def _renderer(width: int, height: int) -> "Renderer":
+    """One graphics context serves all drives of a process."""
+    from l4edge_simulation.rendering.renderer import Renderer
+
+    return Renderer(width, height)
 
 
 def _start_worker() -> None:
     # Each process draws with one thread; several processes share the cores better than the threads of one would.
     os.environ["LP_NUM_THREADS"] = "0"
-
-
-def missing_drives(out: Path, counts: Dict[str, Tuple[int, int]], size: Tuple[int, int]) -> List[tuple]:
-    """The drives that ``out`` does not hold yet; ``counts``: split to (drives, frames a drive)."""
-    tasks = []
-    for split, (drives, frames) in counts.items():
-        for index in range(drives):
-            folder = out / split / f"drive_{index:06d}"
-            if not (folder / "drive.json").exists():
-                tasks.append((str(folder), split, index, frames, *size))
-    return tasks
-
-
-def write_dataset(out: Path, counts: Dict[str, Tuple[int, int]], size: Tuple[int, int], processes: int
-                  ) -> Iterator[Tuple[int, int]]:
-    """Write all missing drives; yields (done, of how many) at the start and after each."""
-    tasks = missing_drives(out, counts, size)
-    yield 0, len(tasks)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-        futures = [pool.submit(_work, task) for task in tasks]
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                yield done, len(tasks)
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise

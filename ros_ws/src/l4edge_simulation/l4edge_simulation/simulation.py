@@ -1,21 +1,18 @@
 """A drive: the world, its camera and its ground truth, open loop with the expert or closed loop with commands."""
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
-from l4edge_perception.types import CameraModel, ControlCommand, EgoState, GroundTruth, Route
-
 from l4edge_perception.recordings.events import FIRST_STAMP_NS
-
-from .appearance import draw_camera, draw_look, stream
-from .ground_truth import Labeller
-from .renderer import Renderer
-from .scene import Scene
-from .sensor import Camera, Odometer, draw_camera_noise
-from .world import STEP_S, World
-
+from l4edge_perception.types import CameraModel, ControlCommand, EgoState, GroundTruth, Route
+from l4edge_simulation.appearance import draw_camera, draw_look, stream
+from l4edge_simulation.rendering.ground_truth import Labeller
+from l4edge_simulation.rendering.renderer import Renderer
+from l4edge_simulation.rendering.scene import Scene
+from l4edge_simulation.rendering.sensor import Camera, Odometer, draw_camera_noise
+from l4edge_simulation.world.state import STEP_S
+from l4edge_simulation.world.world import World
 
 ROUTE_SPACING_M = 2.0
 
@@ -50,7 +47,7 @@ class Simulation:
         self.world = World(seed, duration_s)
         self.look = draw_look(split, stream(seed, "look"), look)
         self.camera_pose = draw_camera(stream(seed, "camera"), renderer.width, renderer.height)
-        self.scene = Scene(self.world, seed, split, self.look, self.camera_pose)
+        self.scene = Scene(self.world.state, seed, split, self.look, self.camera_pose)
         sensor = stream(seed, "sensor")
         self.camera = Camera(draw_camera_noise(self.look, sensor), sensor, renderer.width, renderer.height)
         self._odometer = Odometer(stream(seed, "odometry"))
@@ -62,24 +59,30 @@ class Simulation:
     @property
     def stamp_ns(self) -> int:
         """Now."""
-        return FIRST_STAMP_NS + round(self.world.time * 1e9)
+        return FIRST_STAMP_NS + round(self.world.state.time * 1e9)
 
     def camera_model(self) -> CameraModel:
         """The camera as calibration would give it."""
         return CameraModel(
-            self.camera_pose.width, self.camera_pose.height, self.scene.intrinsics.copy(), np.zeros(0),
-            np.linalg.inv(self.scene.base_from_camera),
+            self.camera_pose.width,
+            self.camera_pose.height,
+            self.camera_pose.intrinsics(),
+            np.zeros(0),
+            np.linalg.inv(self.camera_pose.base_from_camera()),
         )
 
     def route(self) -> Route:
         """The ego's lane over the whole road."""
-        road = self.world.layout.road
+        road = self.world.state.layout.road
         stations = np.arange(0.0, road.length, ROUTE_SPACING_M)
-        x, y, _ = road.pose(stations, road.section.lane_centre(1, self.world.ego_lane))
-        return Route(np.column_stack([x, y]), self.world.layout.speed_limit(stations),
-                     np.full(len(stations), road.section.lane_width))
+        x, y, _ = road.pose(stations, road.section.lane_centre(1, self.world.state.ego_lane))
+        return Route(
+            np.column_stack([x, y]),
+            self.world.state.layout.speed_limit(stations),
+            np.full(len(stations), road.section.lane_width),
+        )
 
-    def advance(self, seconds: float, command: Optional[ControlCommand] = None) -> None:
+    def advance(self, seconds: float, command: ControlCommand | None = None) -> None:
         """Let time pass without looking. Without a command the simulated expert drives."""
         for _ in range(max(1, round(seconds / STEP_S))):
             if command is None:
@@ -89,12 +92,12 @@ class Simulation:
 
     def odometry(self) -> EgoState:
         """The ego's state as localisation reports it now."""
-        elapsed, self._measured_at = self.world.time - self._measured_at, self.world.time
-        return self._odometer.measure(self.stamp_ns, self.world.ego, elapsed)
+        elapsed, self._measured_at = self.world.state.time - self._measured_at, self.world.state.time
+        return self._odometer.measure(self.stamp_ns, self.world.state.ego, elapsed)
 
     def true_ego(self) -> EgoState:
         """The ego's state as it is."""
-        ego = self.world.ego
+        ego = self.world.state.ego
         yaw = (ego.yaw + np.pi) % (2.0 * np.pi) - np.pi
         return EgoState(self.stamp_ns, ego.x, ego.y, float(yaw), ego.speed, float(ego.yaw_rate), ego.acceleration)
 
@@ -105,7 +108,7 @@ class Simulation:
         truth = self._labeller.label(self.stamp_ns, geoms, actors)
         return Observation(self.stamp_ns, self.camera.expose(clean), self.odometry(), self.true_ego(), truth)
 
-    def step(self, command: Optional[ControlCommand] = None, seconds: float = 0.1) -> Observation:
+    def step(self, command: ControlCommand | None = None, seconds: float = 0.1) -> Observation:
         """Drive on for ``seconds`` by ``command`` (None: the simulated expert) and look."""
         self.advance(seconds, command)
         return self.observe()

@@ -4,16 +4,13 @@ And the noise of the vehicle's own localisation.
 """
 
 from dataclasses import dataclass
-from typing import Tuple
 
 import cv2
 import numpy as np
 
 from l4edge_perception.types import EgoState
-
-from .appearance import Look
-from .ego import Bicycle
-
+from l4edge_simulation.appearance import Look
+from l4edge_simulation.world.ego import Bicycle
 
 EXPOSURE_RANGE = (0.7, 2.2)  # gains within the reach of the automatic exposure
 
@@ -23,13 +20,14 @@ class CameraNoise:
     """One drive's camera electronics.
 
     Attributes:
-        exposure: mean level that the automatic exposure aims at. gains: of red green blue. gamma: of the tone curve. vignette: loss in the corners, 0..1.
-        blur_px: standard deviation. shot, read: noise per square root of the level, and at black; levels are 0..1.
+        exposure: mean level that the automatic exposure aims at; levels are 0..1.
+        gains: of red green blue. gamma: of the tone curve. vignette: loss in the corners, 0..1.
+        blur_px: standard deviation. shot, read: noise per square root of the level, and at black.
         bloom: strength of the glare around bright lamps. rain: streaks an image. jpeg_quality: 0..100.
     """
 
     exposure: float
-    gains: Tuple[float, float, float]
+    gains: tuple[float, float, float]
     gamma: float
     vignette: float
     blur_px: float

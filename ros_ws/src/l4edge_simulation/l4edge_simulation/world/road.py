@@ -5,11 +5,12 @@ forward lanes (rising ``s``) lie at negative ``d``, backward lanes at positive `
 """
 
 from dataclasses import dataclass
-from typing import List, Tuple
 
 import numpy as np
 
 STEP = 1.0  # metres between samples of the centre line
+
+Numbers = float | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Road:
     yaw: np.ndarray
     curvature: np.ndarray
     section: CrossSection
-    straights: Tuple[Tuple[float, float], ...]
+    straights: tuple[tuple[float, float], ...]
 
     @property
     def length(self) -> float:
         """Metres from the first sample to the last."""
         return STEP * (len(self.x) - 1)
 
-    def pose(self, s, d) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def pose(self, s: Numbers, d: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """x, y, yaw in the ``map`` frame at road coordinates (arrays or scalars)."""
         stations = np.arange(len(self.x)) * STEP
         yaw = np.interp(s, stations, self.yaw)
@@ -74,11 +75,11 @@ class Road:
         y = np.interp(s, stations, self.y) + d * np.cos(yaw)
         return x, y, yaw
 
-    def curvature_at(self, s) -> np.ndarray:
+    def curvature_at(self, s: Numbers) -> np.ndarray:
         """Curvature of the centre line, 1/metre, left positive."""
         return np.interp(s, np.arange(len(self.x)) * STEP, self.curvature)
 
-    def project(self, x: float, y: float, guess: float) -> Tuple[float, float]:
+    def project(self, x: float, y: float, guess: float) -> tuple[float, float]:
         """Road coordinates of a point of the ``map`` frame near station ``guess`` (Newton steps along the line)."""
         s, d = guess, 0.0
         for _ in range(4):
@@ -91,7 +92,7 @@ class Road:
 
 def draw_road(rng: np.random.Generator, length: float, section: CrossSection) -> Road:
     """Draw a road of at least ``length`` metres: straights joined by clothoid, arc, clothoid."""
-    pieces: List[Tuple[float, float, float]] = []  # length, curvature at its start, curvature at its end
+    pieces: list[tuple[float, float, float]] = []  # length, curvature at its start, curvature at its end
     straights = []
     heading, station = 0.0, 0.0
     while station < length:
@@ -111,7 +112,7 @@ def draw_road(rng: np.random.Generator, length: float, section: CrossSection) ->
     corners = np.concatenate([[0.0], np.cumsum([piece[0] for piece in pieces])])
     stations = np.arange(0.0, corners[-1], STEP)
     index = np.clip(np.searchsorted(corners, stations, side="right") - 1, 0, len(pieces) - 1)
-    lengths, first, last = (np.array(column)[index] for column in zip(*pieces))
+    lengths, first, last = (np.array(column)[index] for column in zip(*pieces, strict=True))
     curvature = first + (last - first) * (stations - corners[index]) / lengths
     yaw = np.concatenate([[0.0], np.cumsum(0.5 * (curvature[1:] + curvature[:-1]) * STEP)])
     middle = 0.5 * (yaw[1:] + yaw[:-1])

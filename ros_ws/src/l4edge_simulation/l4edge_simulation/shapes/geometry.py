@@ -1,7 +1,7 @@
 """Procedural triangle meshes: lofts, prisms, ribbons. Pure numpy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class Mesh:
 
     vertices: np.ndarray
     faces: np.ndarray
-    uv: Optional[np.ndarray] = None
+    uv: np.ndarray | None = None
     flat: bool = False
 
     def moved(self, offset: Sequence[float]) -> "Mesh":
@@ -31,7 +31,7 @@ def merged(meshes: Sequence[Mesh]) -> Mesh:
     with_uv = all(mesh.uv is not None for mesh in meshes)
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
-        np.concatenate([mesh.faces + start for mesh, start in zip(meshes, starts)]),
+        np.concatenate([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)]),
         np.concatenate([mesh.uv for mesh in meshes]) if with_uv else None,
         any(mesh.flat for mesh in meshes),
     )
@@ -42,7 +42,7 @@ def loft(rings: np.ndarray) -> Mesh:
     rings = np.asarray(rings, float)
     count, points = rings.shape[:2]
     vertices = np.concatenate([rings.reshape(-1, 3), rings[0].mean(0)[None], rings[-1].mean(0)[None]])
-    faces: List[List[int]] = []
+    faces = []
     for ring in range(count - 1):
         for point in range(points):
             after = (point + 1) % points
@@ -100,20 +100,26 @@ def blob(radii: Sequence[float], centre: Sequence[float], rough: np.ndarray) -> 
     stacks, slices = rough.shape
     tilt = np.pi * (np.arange(stacks) + 0.5) / stacks
     turn = 2.0 * np.pi * np.arange(slices) / slices
-    directions = np.stack([np.sin(tilt)[:, None] * np.cos(turn), np.sin(tilt)[:, None] * np.sin(turn),
-                           np.broadcast_to(-np.cos(tilt)[:, None], (stacks, slices))], -1)
+    directions = np.stack(
+        [
+            np.sin(tilt)[:, None] * np.cos(turn),
+            np.sin(tilt)[:, None] * np.sin(turn),
+            np.broadcast_to(-np.cos(tilt)[:, None], (stacks, slices)),
+        ],
+        -1,
+    )
     body = loft(directions * rough[..., None] * np.asarray(radii, float) + np.asarray(centre, float))
     u, v = np.meshgrid(np.arange(slices) / slices * 3.0, np.arange(stacks) / stacks * 1.5)
     uv = np.concatenate([np.column_stack([u.ravel(), v.ravel()]), [[0.0, 0.0], [0.0, 1.5]]])
     return Mesh(body.vertices, body.faces, uv)
 
 
-def quad(corners: np.ndarray, uv: Optional[np.ndarray] = None) -> Mesh:
+def quad(corners: np.ndarray, uv: np.ndarray | None = None) -> Mesh:
     """A flat four-corner surface, (4, 3) counter-clockwise as seen."""
     return Mesh(np.asarray(corners, float), np.array([[0, 1, 2], [0, 2, 3]]), uv, True)
 
 
-def ribbon(lines: Sequence[np.ndarray], stations: np.ndarray, across: Sequence[float]) -> Mesh:
+def ribbon(lines: Sequence[np.ndarray], stations: np.ndarray, across: Sequence[float] | np.ndarray) -> Mesh:
     """The surface between neighbouring lines, each (K, 3), from right to left in driving direction.
 
     Texture coordinates are metres: ``stations`` (K,) along, ``across`` one value a line.

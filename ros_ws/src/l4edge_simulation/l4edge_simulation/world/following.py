@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from l4edge_simulation.world.road import Numbers
+
 BRAKE_LIMIT = 8.0  # metres per second squared, what tyres give on a dry road
 LANE_CHANGE_S = 3.5
 POLITENESS = 0.25
 CHANGE_THRESHOLD = 0.25  # metres per second squared of advantage that a change must bring
+CHANGE_CLEARANCE_M = 4.0  # to the bumpers of the new neighbours
 SAFE_BRAKING = 2.5  # metres per second squared that a change may force upon the new follower
 
 
@@ -26,9 +29,10 @@ class Vehicles:
     Attributes:
         u: metres, of the middle. v: metres per second. a: metres per second squared, of the last step.
         lane: where it is or goes to. lane_from: where it comes from. change: share of the change done, 1 when none.
-        lateral: metres right of the direction's inner edge, of the middle; lateral_speed: its rate.
-        length, width: metres. desired: share of the speed limit (a factor), ceiling: metres per second.
-        headway: seconds. comfort, braking: metres per second squared. gap: metres when standing.
+        lateral: metres right of the centre line, of the middle. lateral_speed: its rate.
+        length, width: metres.
+        desired: factor of the speed limit that it drives at. ceiling: metres per second that it never exceeds.
+        headway, comfort, braking, gap: the driver's parameters of :func:`idm`.
         released: stop line that it may pass, -1 for none. waited: seconds stood at a stop sign.
         changes: whether it changes lanes at all.
     """
@@ -57,14 +61,29 @@ class Vehicles:
         return len(self.u)
 
 
-def idm(v, wanted, gap, closing, headway, comfort, braking, standstill) -> np.ndarray:
-    """Acceleration of the intelligent driver model, metres per second squared; ``closing`` is v minus the leader's."""
+def idm(
+    v: Numbers,
+    wanted: Numbers,
+    gap: Numbers,
+    closing: Numbers,
+    headway: Numbers,
+    comfort: Numbers,
+    braking: Numbers,
+    standstill: Numbers,
+) -> np.ndarray:
+    """Acceleration of the intelligent driver model, metres per second squared.
+
+    Args:
+        v, wanted: own speed and the one aimed at. closing: own speed minus the leader's.
+        gap: metres to the leader's tail, inf without one. standstill: gap when standing.
+        headway: seconds. comfort, braking: what the driver likes, metres per second squared.
+    """
     spacing = standstill + np.maximum(0.0, v * headway + v * closing / (2.0 * np.sqrt(comfort * braking)))
     free = 1.0 - (v / np.maximum(wanted, 0.1)) ** 4
     return np.clip(comfort * (free - (spacing / np.maximum(gap, 0.1)) ** 2), -BRAKE_LIMIT, None)
 
 
-def leaders(vehicles: Vehicles, occupied: np.ndarray):
+def leaders(vehicles: Vehicles, occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gap to and speed of the next vehicle ahead that shares a lane. ``occupied``: (N, lanes) bool."""
     ahead = vehicles.u[None, :] - vehicles.u[:, None]
     half = 0.5 * vehicles.length
@@ -96,50 +115,64 @@ def accelerations(vehicles: Vehicles, wanted: np.ndarray, lanes: int, barriers: 
 def choose_lane(vehicles: Vehicles, index: int, wanted: np.ndarray, lanes: int) -> int:
     """The lane that MOBIL would have vehicle ``index`` in; its own when no change is worth it or safe."""
     own = int(vehicles.lane[index])
-    best, best_gain = own, CHANGE_THRESHOLD
     occupied = occupied_lanes(vehicles, lanes)
-
-    def follow(follower: int, leader: int) -> float:
-        if leader < 0:
-            gap, speed = np.inf, vehicles.v[follower]
-        else:
-            gap = vehicles.u[leader] - vehicles.u[follower] - 0.5 * (vehicles.length[leader] + vehicles.length[follower])
-            speed = vehicles.v[leader]
-        return float(
-            idm(vehicles.v[follower], wanted[follower], gap, vehicles.v[follower] - speed, vehicles.headway[follower],
-                vehicles.comfort[follower], vehicles.braking[follower], vehicles.gap[follower])
-        )
-
-    def neighbours(lane: int):
-        others = occupied[:, lane].copy()
-        others[index] = False
-        before = np.where(others & (vehicles.u > vehicles.u[index]), vehicles.u, np.inf)
-        after = np.where(others & (vehicles.u <= vehicles.u[index]), vehicles.u, -np.inf)
-        return (int(np.argmin(before)) if np.isfinite(before).any() else -1,
-                int(np.argmax(after)) if np.isfinite(after).any() else -1)
-
-    leader, follower = neighbours(own)
-    now = follow(index, leader)
-    behind_gain = (follow(follower, leader) - follow(follower, index)) if follower >= 0 else 0.0
+    leader, follower = _neighbours(vehicles, occupied[:, own], index)
+    now = _pull(vehicles, index, leader, wanted)
+    relief = 0.0  # what the present follower would gain
+    if follower >= 0:
+        relief = _pull(vehicles, follower, leader, wanted) - _pull(vehicles, follower, index, wanted)
+    best, best_gain = own, CHANGE_THRESHOLD
     for lane in (own - 1, own + 1):
         if not 0 <= lane < lanes:
             continue
-        new_leader, new_follower = neighbours(lane)
-        clearances = [
-            abs(vehicles.u[other] - vehicles.u[index]) - 0.5 * (vehicles.length[other] + vehicles.length[index])
-            for other in (new_leader, new_follower) if other >= 0
-        ]
-        if clearances and min(clearances) < 4.0:
+        leader, follower = _neighbours(vehicles, occupied[:, lane], index)
+        if any(other >= 0 and _gap(vehicles, index, other) < CHANGE_CLEARANCE_M for other in (leader, follower)):
             continue
-        imposed = follow(new_follower, index) if new_follower >= 0 else 0.0
-        mine = follow(index, new_leader)
-        if imposed < -SAFE_BRAKING or mine < -SAFE_BRAKING:
+        mine = _pull(vehicles, index, leader, wanted)
+        imposed = _pull(vehicles, follower, index, wanted) if follower >= 0 else 0.0
+        if min(imposed, mine) < -SAFE_BRAKING:
             continue
-        theirs = (imposed - follow(new_follower, new_leader)) if new_follower >= 0 else 0.0
-        gain = mine - now + POLITENESS * (theirs + behind_gain)
+        burden = imposed - _pull(vehicles, follower, leader, wanted) if follower >= 0 else 0.0
+        gain = mine - now + POLITENESS * (burden + relief)
         if gain > best_gain:
             best, best_gain = lane, gain
     return best
+
+
+def _neighbours(vehicles: Vehicles, in_lane: np.ndarray, index: int) -> tuple[int, int]:
+    """The next vehicle of a lane ahead of and behind vehicle ``index``, -1 for none."""
+    others = in_lane.copy()
+    others[index] = False
+    ahead = np.where(others & (vehicles.u > vehicles.u[index]), vehicles.u, np.inf)
+    behind = np.where(others & (vehicles.u <= vehicles.u[index]), vehicles.u, -np.inf)
+    return (
+        int(np.argmin(ahead)) if np.isfinite(ahead).any() else -1,
+        int(np.argmax(behind)) if np.isfinite(behind).any() else -1,
+    )
+
+
+def _gap(vehicles: Vehicles, one: int, other: int) -> float:
+    """Metres between two vehicles' bumpers, whichever is ahead."""
+    return abs(vehicles.u[other] - vehicles.u[one]) - 0.5 * (vehicles.length[other] + vehicles.length[one])
+
+
+def _pull(vehicles: Vehicles, follower: int, leader: int, wanted: np.ndarray) -> float:
+    """What ``follower`` would do behind ``leader`` (-1: nobody), metres per second squared."""
+    gap, speed = np.inf, vehicles.v[follower]
+    if leader >= 0:
+        gap, speed = _gap(vehicles, follower, leader), vehicles.v[leader]
+    return float(
+        idm(
+            vehicles.v[follower],
+            wanted[follower],
+            gap,
+            vehicles.v[follower] - speed,
+            vehicles.headway[follower],
+            vehicles.comfort[follower],
+            vehicles.braking[follower],
+            vehicles.gap[follower],
+        )
+    )
 
 
 def advance(vehicles: Vehicles, acceleration: np.ndarray, moved: np.ndarray, offsets: np.ndarray, step: float) -> None:

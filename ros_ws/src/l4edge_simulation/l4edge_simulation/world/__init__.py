@@ -1,0 +1,1 @@
+"""The road and everything that moves on it. Pure numpy."""

@@ -161,7 +161,7 @@ def test_normalization_colour_order_and_layout():
 
 def test_buffers_are_reused_and_hold_nothing_of_pictures_of_another_shape():
     preprocess = Preprocessor(InputSpec("image", (1, 8, 12, 3), "uint8", "NHWC", resize="letterbox", padding=9))
-    tall, _ = preprocess(np.full((8, 4, 3), 200, np.uint8))
+    tall, _ = preprocess(np.full((16, 8, 3), 200, np.uint8))
     first = tall.copy()
     wide, _ = preprocess(np.full((4, 12, 3), 100, np.uint8))
     assert np.shares_memory(tall, wide)

@@ -55,9 +55,8 @@ class Preprocessor:
             self._prepare(pixels.shape[:2])
         image = pixels
         if pixels.shape[:2] != self._window.shape[:2]:
-            shrinking = pixels.shape[0] > self._window.shape[0]
-            interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-            cv2.resize(pixels, self._window.shape[1::-1], dst=self._window, interpolation=interpolation)
+            # Bilinear also when shrinking: five times as fast as averaging, and what detectors are trained with.
+            cv2.resize(pixels, self._window.shape[1::-1], dst=self._window, interpolation=cv2.INTER_LINEAR)
             image = self._canvas
         elif self._window is not self._canvas:
             self._window[:] = pixels

@@ -1,6 +1,6 @@
 """The summary as words and table rows, for the page and for the terminal."""
 
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from l4edge_pipeline.report.latency import FRAME_KEYS
 from l4edge_pipeline.report.summary import LOCKSTEP
@@ -70,7 +70,7 @@ def tiles(summary: Summary) -> List[Dict[str, str]]:
     found = []
     for name, numbers in summary["chains"].items():
         style = use_style(budget_share(numbers)).replace("none", "")
-        found.append(_tile(show(numbers["p50_ms"], 1) + " ms", f"median of {name}"))
+        found.append(_tile(show(numbers["p50_ms"], 1) + " ms", "median of {}".format(name.replace("_", " "))))
         found.append(_tile(show(numbers["p99_ms"], 1) + " ms", "99th percentile", style))
     lost = sum(account["lost"] + account["surplus"] for account in summary["frames"].values())
     found.append(_tile(str(summary["recording"]["frames"]), "frames in the recording"))
@@ -145,22 +145,37 @@ def account_table(frames: Mapping[str, Mapping[str, int]]) -> Dict[str, Any]:
     }
 
 
-def quality_tables(summary: Summary) -> List[Dict[str, Any]]:
+class Quality(NamedTuple):
+    """How good the results of one room are; without rows, ``words`` say why that is not known."""
+
+    title: str
+    words: str
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    notes: Sequence[str] = ()
+
+
+def quality_tables(summary: Summary) -> List[Quality]:
     """Detection, tracking and driving against ground truth, or why there is no such table."""
     parts = []
-    for section, title in (("detection", "Detection"), ("tracking", "Tracking"), ("driving", "Driving")):
-        numbers = summary.get(section)
-        if numbers is None:
-            parts.append({"title": title, "absent": summary["absent"].get(section, "not judged")})
-        elif section == "driving":
-            parts.append(_driving_table(title, numbers))
+    for section, title, table in (
+        ("detection", "Detection", _class_table),
+        ("tracking", "Tracking", _class_table),
+        ("driving", "Driving", _driving_table),
+    ):
+        if section in summary:
+            parts.append(table(title, summary[section]))
         else:
-            parts.append(_class_table(title, numbers))
+            parts.append(Quality(title, "Not judged: " + summary["absent"][section]))
     return parts
 
 
-def _class_table(title: str, numbers: Mapping[str, Any]) -> Dict[str, Any]:
-    keys = [key for key, value in numbers.items() if key != "per_class" and key not in COUNTS]
+COUNTS = ("frames", "objects", "frames_without_result")
+"""Entries of a judgement that say over what it was made."""
+
+
+def _class_table(title: str, numbers: Mapping[str, Any]) -> Quality:
+    keys = [key for key in numbers if key != "per_class" and key not in COUNTS]
     rows = [["all classes"] + [show(numbers[key], 3) for key in keys]]
     for name, values in numbers["per_class"].items():
         if any(values.get(key) is not None for key in keys):
@@ -168,29 +183,30 @@ def _class_table(title: str, numbers: Mapping[str, Any]) -> Dict[str, Any]:
     words = "Over {} frames with {} objects; {} of the frames have no result and count as empty.".format(
         numbers["frames"], numbers["objects"], numbers["frames_without_result"]
     )
-    head = ["class", *map(heading, keys)]
-    return {"title": title, "absent": "", "words": words, "head": head, "rows": rows, "notes": []}
+    return Quality(title, words, ["class", *map(heading, keys)], rows)
 
 
-COUNTS = ("frames", "objects", "frames_without_result")
-"""Entries of a judgement that say over what it was made."""
-
-
-def _driving_table(title: str, numbers: Mapping[str, Any]) -> Dict[str, Any]:
-    rows = [[heading(path), show(value, 3)] for path, value in flatten(numbers)]
+def _driving_table(title: str, numbers: Mapping[str, Any]) -> Quality:
+    rows = [
+        [heading(path), show(value, 3)]
+        for path, value in flatten(numbers)
+        if not path.startswith(("frames", "judged_frames", "reasons."))
+    ]
     for entry in numbers["deviation"] or ():
-        after = "deviation from the recorded drive after {:g} s: ".format(entry["horizon_s"])
+        after = "off the recorded drive after {:g} s: ".format(entry["horizon_s"])
         rows += [[after + heading(key), show(entry[key], 3)] for key in ("mean_m", "p95_m", "speed_mps")]
     notes = [
         "planned contact with {object_class} #{object_id} at the {contact}, {least_time_to_contact_s} s ahead at the "
         "least".format(**episode)
         for episode in numbers["collision_episodes"] or ()
     ]
+    reasons = sorted(numbers["reasons"].items(), key=lambda item: -item[1])
     words = (
-        f"Over {numbers['frames']} plans, {numbers['judged_frames']} of them with ground truth. Open loop: the "
-        "recorded vehicle does not follow the plan. A dash: nothing was met, or the recording lacks what it takes."
+        f"Over {numbers['frames']} plans, {numbers['judged_frames']} of them with ground truth; their speed was chosen "
+        f"for: {', '.join(f'{reason} {percent(share)}' for reason, share in reasons)}. Open loop: the recorded vehicle "
+        "does not follow the plan. A dash: nothing was met, or the recording lacks what it takes."
     )
-    return {"title": title, "absent": "", "words": words, "head": ["", "value"], "rows": rows, "notes": notes}
+    return Quality(title, words, ["", "value"], rows, notes)
 
 
 def flatten(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[Tuple[str, Any]]:

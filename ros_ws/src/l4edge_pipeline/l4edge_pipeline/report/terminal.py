@@ -31,11 +31,11 @@ def print_summary(summary: Mapping[str, Any], run_folder: Path, console: "Option
     if summary["run"]["mode"] == LOCKSTEP:
         console.print(tables.LOCKSTEP_NOTE, style="dim")
     for part in tables.quality_tables(summary):
-        if part["absent"]:
-            console.print("{}: not judged: {}".format(part["title"], escape(part["absent"])), style="dim")
-        elif part["title"] != "Driving":
-            cells = (f"{head} {value}" for head, value in zip(part["head"][1:], part["rows"][0][1:]))
-            console.print("{}: {}".format(part["title"], ", ".join(cells)))
+        if not part.rows:
+            console.print(escape(f"{part.title}: {part.words}"), style="dim")
+        elif part.title != "Driving":
+            cells = (f"{head} {value}" for head, value in zip(part.head[1:], part.rows[0][1:]))
+            console.print("{}: {}".format(part.title, ", ".join(cells)))
     for line in summary["warnings"]:
         console.print("warning: " + escape(line), style="yellow")
     if summary["requirements"]:

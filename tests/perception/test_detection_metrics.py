@@ -6,7 +6,7 @@ from l4edge_perception.types import Detections, GroundTruth
 
 pytest.importorskip("pycocotools")
 
-from l4edge_perception.metrics.detection import average_precision, without_ignored
+from l4edge_perception.metrics.detection import average_precision, calibration_error, judged, without_ignored
 
 CAR, TRUCK = 0, 1
 BOX = (100, 100, 140, 130)
@@ -17,7 +17,10 @@ def seen(*objects, stamp_ns=0):
     """Detections of (box, class, score)."""
     boxes, class_ids, scores = zip(*objects) if objects else ((), (), ())
     return Detections(
-        stamp_ns, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(class_ids, np.int32)
+        stamp_ns,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(class_ids, np.int32),
     )
 
 
@@ -135,3 +138,31 @@ def test_images_are_judged_each_for_itself():
 def test_lists_that_do_not_belong_together(found, truth, message):
     with pytest.raises(InputError, match=message):
         average_precision(found, truth)
+
+
+@pytest.mark.parametrize(
+    ("found", "truth", "right"),
+    [
+        (seen((BOX, CAR, 0.9), (OTHER, TRUCK, 0.8)), there((BOX, CAR, 0), (OTHER, TRUCK, 0)), [True, True]),
+        (seen((BOX, CAR, 0.9), (OTHER, CAR, 0.8)), there((BOX, CAR, 0), (OTHER, TRUCK, 0)), [True, False]),
+        (seen((shifted(BOX, 4), CAR, 0.8), (BOX, CAR, 0.9)), there((BOX, CAR, 0)), [False, True]),
+        (seen((shifted(BOX, 25), CAR, 0.8)), there((BOX, CAR, 0)), [False]),
+        (seen((BOX, CAR, 0.9), (OTHER, CAR, 0.8)), there((BOX, CAR, 1), (OTHER, CAR, 0)), [True]),
+        (seen((BOX, CAR, 0.9)), there(), [False]),
+        (seen(), there((BOX, CAR, 0)), []),
+    ],
+    ids=["both", "class", "second box", "beside", "ignored", "no objects", "nothing found"],
+)
+def test_which_detections_are_right(found, truth, right):
+    counted, is_right = judged(found, truth)
+    assert len(counted) == len(right)
+    assert is_right.tolist() == right
+
+
+def test_calibration_error():
+    scores = np.array([0.9] * 10 + [0.2] * 10)
+    right = np.array([True] * 9 + [False] + [True] * 2 + [False] * 8)
+    assert calibration_error(scores, right) == pytest.approx(0.0)
+    assert calibration_error(scores, ~right) == pytest.approx((0.8 + 0.6) / 2)
+    assert calibration_error(np.array([1.0]), np.array([True])) == 0.0
+    assert np.isnan(calibration_error(np.zeros(0), np.zeros(0, bool)))

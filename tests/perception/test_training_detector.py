@@ -1,5 +1,6 @@
 # ruff: noqa: E402 - what needs torch is imported once torch is known to be there
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from l4edge_perception.models.export import check_parity, export_graph
 from l4edge_perception.packages import load_package
 from l4edge_perception.training.augmentation import AugmentationConfig
 from l4edge_perception.training.batches import training_batches
+from l4edge_perception.training.calibration import Scaling, fit_scaling, scaled
 from l4edge_perception.training.dataset import read_split
 from l4edge_perception.training.detector import (
     TrainingConfig,
@@ -37,6 +39,7 @@ from l4edge_perception.training.detector import (
 )
 from l4edge_perception.training.detector_loss import DetectorLoss, LossConfig, Targets, complete_overlap, plain_overlap
 from l4edge_perception.training.detector_result import evaluate_network
+from l4edge_perception.types import Detections
 
 SMALL = DetectorConfig(height=64, width=96, channels=(16, 32, 32, 32), head_channels=32)
 UNCHANGED = AugmentationConfig(flip=0, zoom=0, colour=0, fault=0)
@@ -358,3 +361,41 @@ def test_overlaps():
     assert plain_overlap(first, second).tolist() == pytest.approx([1, 0])
     # Beside each other: the centres are 30 apart in a hull of 60 x 20.
     assert complete_overlap(first, second).tolist() == pytest.approx([1, -900 / 4000])
+
+
+def drawn_detections(probability_of, count=4000):
+    """Detections of class 1 beside or on their object, right as often as ``probability_of(score)`` says."""
+    generator = np.random.default_rng(0)
+    scores = generator.uniform(0.05, 0.95, count).astype(np.float32)
+    right = generator.random(count) < probability_of(scores)
+    found, truths = [], []
+    for score, is_right in zip(scores, right, strict=True):
+        box = np.array([[10, 10, 30, 30]], np.float32)
+        found.append(Detections(0, box, np.array([score]), np.ones(1, np.int32)))
+        truths.append(
+            SimpleNamespace(boxes=box + (0 if is_right else 50), class_ids=np.ones(1), ignore=np.zeros(1, bool))
+        )
+    return found, truths
+
+
+def test_scaling_makes_probabilities_of_scores():
+    found, truths = drawn_detections(lambda scores: 1 / (1 + np.exp(-(2 * np.log(scores / (1 - scores)) + 1))))
+    scaling = fit_scaling(found, truths, 3)
+    np.testing.assert_allclose(scaling.gains, [1, 2, 1], atol=0.15)
+    np.testing.assert_allclose(scaling.offsets, [0, 1, 0], atol=0.15)
+
+
+def test_scores_that_say_nothing_are_left_alone():
+    found, truths = drawn_detections(lambda scores: 1 - scores)
+    assert fit_scaling(found, truths, 3).gains.tolist() == [1, 1, 1]
+
+
+def test_a_scaled_network_gives_scaled_logits_and_the_same_boxes():
+    network = small_network()
+    scaling = Scaling(np.linspace(0.5, 2, 6), np.linspace(-1, 1, 6))
+    picture = torch.rand(1, 3, 64, 96) * 255
+    with torch.no_grad():
+        before, after = network(picture).numpy(), scaled(network, scaling)(picture).numpy()
+    np.testing.assert_array_equal(after[:, :4], before[:, :4])
+    expected = before[:, 4:] * scaling.gains[:, None] + scaling.offsets[:, None]
+    np.testing.assert_allclose(after[:, 4:], expected, rtol=1e-4, atol=1e-4)

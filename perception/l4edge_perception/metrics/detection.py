@@ -8,7 +8,7 @@ on an ignored object of their class, and on no object that counts, are left out 
 import contextlib
 import io
 from dataclasses import dataclass
-from typing import Dict, List, Sequence
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -80,6 +80,34 @@ def without_ignored(found: Detections, truth: GroundTruth) -> Detections:
     union = areas + _areas(truth.boxes) - inside
     on_counted = (same & ~truth.ignore & (inside >= 0.5 * union)).any(axis=1)
     return found.select(~on_ignored | on_counted)
+
+
+def judged(found: Detections, truth: GroundTruth, overlap: float = 0.5) -> Tuple[Detections, np.ndarray]:
+    """Detections that count, and which of them are right, (N,) bool.
+
+    Best first, each takes the object of its class that it overlaps most, at least by ``overlap``; what finds none
+    left is wrong, a second box on the same object as well.
+    """
+    found = without_ignored(found, truth)
+    inside = _intersections(found.boxes, truth.boxes)
+    overlaps = inside / np.maximum(_areas(found.boxes)[:, None] + _areas(truth.boxes) - inside, 1e-9)
+    overlaps[(truth.class_ids[None, :] != found.class_ids[:, None]) | truth.ignore] = 0.0
+    right = np.zeros(len(found), bool)
+    for index in np.argsort(-found.scores, kind="stable"):
+        best = overlaps[index].max(initial=0.0)
+        if best >= overlap:
+            right[index] = True
+            overlaps[:, overlaps[index].argmax()] = 0.0
+    return found, right
+
+
+def calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """How far scores are from probabilities: the mean gap between both over bins of the score, weighted by count."""
+    if len(scores) == 0:
+        return float("nan")
+    place = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, weights=scores - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(scores))
 
 
 def _coco_precision(

@@ -20,6 +20,9 @@ from l4edge_perception.types import OBJECT_CLASSES
 OPSET = 13
 """The oldest that has all operations used here: every onnxruntime from 1.6 on reads it."""
 
+SCORE_THRESHOLD = 0.1
+"""What the shipped package reports: scores are probabilities, and tracking makes use of unlikely boxes, too."""
+
 PARITY = 2e-3
 """Largest difference allowed between torch and onnxruntime, in cells, log sizes and logits."""
 
@@ -98,7 +101,7 @@ def export_detector(
             parameters={
                 "strides": list(STRIDES),
                 "divisions": list(DIVISIONS),
-                "score_threshold": 0.2,
+                "score_threshold": SCORE_THRESHOLD,
                 "overlap": 0.6,
                 "limit": 100,
             },

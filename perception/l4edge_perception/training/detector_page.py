@@ -49,6 +49,10 @@ def figures(package: ModelPackage) -> str:
         "labels": f"sha256 {data['labels_sha256'][:16]}…",
         "torch against onnxruntime": f"largest difference {record['torch_onnxruntime_difference']:.1e}",
     }
+    lines += [
+        "",
+        f"A score differs from the share of right boxes by {test['calibration_error']:.3f} on average.",
+    ]
     lines += ["", f"Validation split: AP50 {_share(validation['ap50'])}, AP {_share(validation['ap'])}.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items())]
     lines += [f"| note | {note} |" for note in record["notes"]]

@@ -19,11 +19,13 @@ from l4edge_perception.camera.detector import Detector, in_picture
 from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.camera.suppression import suppress
 from l4edge_perception.files import write_text
-from l4edge_perception.metrics.detection import AveragePrecision, average_precision
+from l4edge_perception.metrics.detection import AveragePrecision, average_precision, calibration_error, judged
 from l4edge_perception.models.detector import DIVISIONS, STRIDES, DetectorNetwork
-from l4edge_perception.models.export import export_detector, input_spec
+from l4edge_perception.models.export import SCORE_THRESHOLD, export_detector, input_spec
 from l4edge_perception.packages import Accuracy, ModelPackage
+from l4edge_perception.training.calibration import fit_scaling, scaled
 from l4edge_perception.training.dataset import Frame, read_image, read_split, summarise
+from l4edge_perception.types import Detections, GroundTruth
 
 LOWEST_SCORE = 0.01
 """Boxes below are not judged: they hardly change average precision and there are very many of them."""
@@ -50,11 +52,10 @@ def evaluate_network(network: DetectorNetwork, frames: Sequence[Frame]) -> Avera
     return average_precision(found, [frame.truth for frame in frames])
 
 
-def evaluate_package(package: ModelPackage, frames: Sequence[Frame], threads: int = 1) -> AveragePrecision:
-    """Average precision of a package as the vehicle would run it."""
-    detector = Detector(package, threads=threads, score_threshold=LOWEST_SCORE)
-    found = [detector.detect(read_image(frame.path), frame.truth.stamp_ns) for frame in frames]
-    return average_precision(found, [frame.truth for frame in frames])
+def detect_all(package: ModelPackage, frames: Sequence[Frame]) -> list[Detections]:
+    """What a package finds in some frames as the vehicle would run it, down to the lowest score that is judged."""
+    detector = Detector(package, score_threshold=LOWEST_SCORE)
+    return [detector.detect(read_image(frame.path), frame.truth.stamp_ns) for frame in frames]
 
 
 def measure_time(package: ModelPackage, frames: Sequence[Frame], rounds: int = 3) -> dict[str, float]:
@@ -78,7 +79,7 @@ def finish_run(
     elapsed_s: float,
     notes: Sequence[str] = (),
 ) -> ModelPackage:
-    """Export, judge on validation and test, write ``package/`` and ``result.json`` into the run folder.
+    """Calibrate on validation, export, judge on validation and test, write ``package/`` and ``result.json``.
 
     ``config`` and ``history`` go into the record as they are; ``notes`` say what a reader of the figures must know.
     """
@@ -96,20 +97,37 @@ def finish_run(
         "history": history,
         "notes": list(notes),
     }
+    truths = {split: [frame.truth for frame in frames] for split, frames in splits.items()}
     with tempfile.TemporaryDirectory() as folder:
+        raw = export_detector(network, Path(folder) / "raw", pictures, None, {})
+        found = detect_all(raw, splits["validation"])
+        scaling = fit_scaling(found, truths["validation"], network.config.class_count)
+        network = scaled(network, scaling)
         unjudged = export_detector(network, Path(folder) / "package", pictures, None, {})
-        judged = {split: evaluate_package(unjudged, frames) for split, frames in splits.items()}
+        found_by_split = {split: detect_all(unjudged, frames) for split, frames in splits.items()}
         record["time"] = measure_time(unjudged, splits["test"][:: max(1, len(splits["test"]) // 100)])
-    record.update({split: _plain(asdict(result)) for split, result in judged.items()})
+    record["calibration"] = {name: values.round(4).tolist() for name, values in scaling._asdict().items()}
+    results = {split: average_precision(found_by_split[split], truths[split]) for split in splits}
+    for split, result in results.items():
+        record[split] = _plain(asdict(result))
+        record[split]["calibration_error"] = _plain(_calibration_error(found_by_split[split], truths[split]))
     accuracy = Accuracy(
-        metrics={"AP50": round(judged["test"].ap50, 4), "AP": round(judged["test"].ap, 4)},
-        dataset=f"simulated drives, test split, {judged['test'].images} images",
+        metrics={"AP50": round(results["test"].ap50, 4), "AP": round(results["test"].ap, 4)},
+        dataset=f"simulated drives, test split, {results['test'].images} images",
         seed=config["seed"],
         device=f"{processor()}, onnxruntime {onnxruntime.__version__}, float32",
     )
     package = export_detector(network, out / "package", pictures, accuracy, record)
     write_text(out / "result.json", json.dumps(record, indent=1) + "\n")
     return package
+
+
+def _calibration_error(found: Sequence[Detections], truths: Sequence[GroundTruth]) -> float:
+    """Of the scores that the package reports; the many below would hide any error among these."""
+    pairs = [judged(detections, truth) for detections, truth in zip(found, truths, strict=True)]
+    scores, right = (np.concatenate(values) for values in zip(*((c.scores, r) for c, r in pairs), strict=True))
+    reported = scores >= SCORE_THRESHOLD
+    return calibration_error(scores[reported], right[reported])
 
 
 def _plain(value: Any) -> Any:

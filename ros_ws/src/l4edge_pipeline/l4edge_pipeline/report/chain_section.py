@@ -35,10 +35,9 @@ def chain_section(
     }
     if not len(passes):
         return section
-    first_ns = min(stamps_ns[0] if stamps_ns else passes.stamps_ns[0], passes.stamps_ns[0])
+    first_ns = min([*stamps_ns[:1], *passes.incomplete_ns[:1], passes.stamps_ns[0]])
     seconds = (passes.stamps_ns - first_ns) * 1e-9
-    through = set(passes.stamps_ns.tolist())
-    missing = [(stamp - first_ns) * 1e-9 for stamp in stamps_ns if stamp not in through]
+    missing = [(stamp - first_ns) * 1e-9 for stamp in passes.incomplete_ns]
     slowest = slowest_frames(passes)
     index = {stamp: place for place, stamp in enumerate(stamps_ns)}
     usual = np.median(segments, axis=0)

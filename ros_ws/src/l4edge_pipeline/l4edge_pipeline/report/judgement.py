@@ -1,5 +1,7 @@
 """Holds the results of a run against ground truth, frame by frame, joined by sensor stamp."""
 
+import contextlib
+import io
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
@@ -96,7 +98,10 @@ def _judge_tracking(outputs: Outputs, frames: Sequence[GroundTruth]) -> Dict[str
     from l4edge_perception.metrics.tracking import evaluate_tracks
 
     results = outputs.tracks
-    scores = evaluate_tracks([(frame, results.get(frame.stamp_ns) or no_tracks(frame.stamp_ns)) for frame in frames])
+    pairs = [(frame, results.get(frame.stamp_ns) or no_tracks(frame.stamp_ns)) for frame in frames]
+    # TrackEval prints what else it would like to have; stdout may be read by a program.
+    with contextlib.redirect_stdout(io.StringIO()):
+        scores = evaluate_tracks(pairs)
     by_class = {name: _as_shares(numbers) for name, numbers in scores.items()}
     whole = by_class.pop("combined", dict.fromkeys(TRACKING_KEYS))
     return {**whole, "per_class": by_class, **_extent(results, frames)}

@@ -6,7 +6,7 @@ shift every later pair. docs/report.md defines each number.
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -104,9 +104,14 @@ def _of_stage(records: Sequence[StageRecord], stage: Stage) -> Dict[str, Any]:
         "misses": sum(value > stage.budget_ms for value in latency),
         "deadline_misses": sum(value > stage.deadline_ms for value in latency),
         "clock_errors": len(processed) - len(sound),
-        "drop_reasons": dict(Counter(r.detail or "no reason" for r in records if r.outcome is Outcome.DROPPED)),
-        "levels": dict(Counter(record.level for record in sound if record.level)),
+        "drop_reasons": _counted(r.detail or "no reason" for r in records if r.outcome is Outcome.DROPPED),
+        "levels": _counted(record.level for record in sound if record.level),
     }
+
+
+def _counted(words: Iterable[str]) -> Dict[str, int]:
+    """How often each word occurs, the most frequent first."""
+    return dict(Counter(words).most_common())
 
 
 def _spread(latency: Sequence[float]) -> Dict[str, Optional[float]]:
@@ -130,7 +135,7 @@ class ChainPasses:
         stages: of the chain, in order.
         stamps_ns: (F,) int64, sensor stamps.
         moments_ns: (F, S, 4) int64, steady clock: received, started, finished, published.
-        incomplete: frames of the first stage that never came out of the last.
+        incomplete_ns: stamps of the frames of the first stage that never came out of the last.
         clock_errors: frames left out because a moment lies before one that it must follow.
         ambiguous: frames left out because a stage processed the same stamp more than once, or one without stamp.
     """
@@ -138,7 +143,7 @@ class ChainPasses:
     stages: Tuple[str, ...]
     stamps_ns: np.ndarray
     moments_ns: np.ndarray
-    incomplete: int
+    incomplete_ns: Tuple[int, ...]
     clock_errors: int
     ambiguous: int
 
@@ -151,7 +156,7 @@ class ChainPasses:
         return (self.moments_ns[:, -1, 3] - self.moments_ns[:, 0, 0]) * 1e-6
 
     @property
-    def starts_ns(self) -> np.ndarray:
+    def bounds_ns(self) -> np.ndarray:
         """(F, S, 5) int64, the moments that bound each stage's segments; neighbours share theirs.
 
         A result may arrive before the call that publishes it has returned. The segments still add up to the chain's
@@ -166,47 +171,38 @@ class ChainPasses:
     @property
     def segments_ms(self) -> np.ndarray:
         """(F, S, 4) transport, wait, compute, publish; their sum over a frame is its latency."""
-        return np.diff(self.starts_ns, axis=2) * 1e-6
+        return np.diff(self.bounds_ns, axis=2) * 1e-6
 
 
 def chain_passes(records: Sequence[StageRecord], chain: Chain) -> ChainPasses:
     """Join the records of a chain's stages by sensor stamp."""
-    by_stage: Dict[str, Dict[int, StageRecord]] = {}
-    repeated = set()
-    unstamped = 0
-    for name in chain.stages:
-        passes: Dict[int, StageRecord] = {}
-        for record in records:
-            if record.stage != name or record.outcome is not Outcome.PROCESSED:
-                continue
-            if record.stamp_ns <= 0:
-                unstamped += 1
-            elif record.stamp_ns in passes:
-                repeated.add(record.stamp_ns)
-            passes[record.stamp_ns] = record
-        by_stage[name] = passes
-    first = {record.stamp_ns for record in records if record.stage == chain.stages[0] and record.stamp_ns > 0}
-    through = set.intersection(*(set(passes) for passes in by_stage.values())) - repeated - {0}
-    stamps = sorted(stamp for stamp in through if stamp > 0)
-    sound = [stamp for stamp in stamps if _sound([by_stage[name][stamp] for name in chain.stages])]
-    moments = [
-        [(r.received_ns, r.started_ns, r.finished_ns, r.published_ns) for r in (by_stage[n][s] for n in chain.stages)]
-        for s in sound
+    entered = {record.stamp_ns for record in records if record.stage == chain.stages[0] and record.stamp_ns > 0}
+    processed = [record for record in records if record.stage in chain.stages and record.outcome is Outcome.PROCESSED]
+    stamped = [record for record in processed if record.stamp_ns > 0]
+    times = Counter((record.stage, record.stamp_ns) for record in stamped)
+    repeated = {stamp for (_, stamp), count in times.items() if count > 1}
+    passes = {(record.stage, record.stamp_ns): record for record in stamped if record.stamp_ns not in repeated}
+    through = [
+        [passes[stage, stamp] for stage in chain.stages]
+        for stamp in sorted({stamp for _, stamp in passes})
+        if all((stage, stamp) in passes for stage in chain.stages)
     ]
+    sound = [frame for frame in through if _sound(frame)]
+    moments = [[(r.received_ns, r.started_ns, r.finished_ns, r.published_ns) for r in frame] for frame in sound]
     return ChainPasses(
         stages=chain.stages,
-        stamps_ns=np.array(sound, np.int64),
+        stamps_ns=np.array([frame[0].stamp_ns for frame in sound], np.int64),
         moments_ns=np.array(moments, np.int64).reshape(len(sound), len(chain.stages), 4),
-        incomplete=len(first - repeated - through),
-        clock_errors=len(stamps) - len(sound),
-        ambiguous=len(repeated) + unstamped,
+        incomplete_ns=tuple(sorted(entered - repeated - {frame[0].stamp_ns for frame in through})),
+        clock_errors=len(through) - len(sound),
+        ambiguous=len(repeated) + len(processed) - len(stamped),
     )
 
 
-def _sound(passes: Sequence[StageRecord]) -> bool:
-    """Whether a frame's moments can all be of one clock: no stage is given a result before it was being worked on."""
-    handed_over = all(after.received_ns >= before.started_ns for before, after in zip(passes, passes[1:]))
-    return handed_over and passes[-1].published_ns >= passes[0].received_ns and all(map(_in_order, passes))
+def _sound(frame: Sequence[StageRecord]) -> bool:
+    """Whether a frame's moments can all be of one clock: no stage has a result before the one before works on it."""
+    handed_over = all(after.received_ns >= before.started_ns for before, after in zip(frame, frame[1:]))
+    return handed_over and all(map(_in_order, frame))
 
 
 def chain_statistics(passes: ChainPasses, chain: Chain, stages: Mapping[str, Mapping[str, Any]]) -> Dict[str, Any]:
@@ -227,7 +223,7 @@ def chain_statistics(passes: ChainPasses, chain: Chain, stages: Mapping[str, Map
         glue_share = glue / spread["p50_ms"] if spread["p50_ms"] > 0 else None
     return {
         "frames": len(passes),
-        "incomplete": passes.incomplete,
+        "incomplete": len(passes.incomplete_ns),
         **spread,
         "budget_ms": chain.budget_ms,
         "misses": sum(value > chain.budget_ms for value in latency),

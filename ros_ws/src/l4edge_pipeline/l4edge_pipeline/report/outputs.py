@@ -52,6 +52,9 @@ def read_outputs(run_folder: Path, table: StageTable) -> Outputs:
     timing = _Reader(run_folder / TIMING, warnings)
     records = timing.read(dict.fromkeys(records_topics, record_from_message))
 
+    unknown = {record.stage for found in records.values() for record in found} - set(table.stages)
+    warnings += [f"records of a stage that the table does not have: {name}" for name in sorted(unknown)]
+
     def of(role: str) -> List[Any]:
         return values.get(topics.get(role, ""), [])
 

@@ -32,9 +32,6 @@ class Requirement:
     comparison: str
     limit: float
 
-    def __str__(self) -> str:
-        return f"{self.path} {self.comparison} {self.limit:g}"
-
 
 def known_paths(table: StageTable) -> List[str]:
     """Every number of a summary that can be limited, whether or not a given run has it."""

@@ -51,7 +51,7 @@ def analyse_run(
     outputs = read_outputs(run_folder, table)
     lives = track_lives(outputs.tracks)
     drawing = Drawing(outputs, table, recording.frame_count, lives[:CARDS]) if page else None
-    seen = walk(recording, drawing, lambda done: say("drawing frames", done, recording.frame_count))
+    seen = walk(recording, drawing, lambda done: say("reading the recording", done, recording.frame_count))
     in_recording = len(seen.stamps_ns) + seen.rejected
     offered = in_recording if run.frames_offered is None else run.frames_offered
     timing = measure(outputs.records, table, offered, run.warm_up_frames)

@@ -115,13 +115,18 @@ STAGE_COLUMNS = (
 )  # fmt: skip
 """(head, key) of the table of stages."""
 
+MOST_REASONS = 10
+"""Reasons for dropped frames that are listed for a stage."""
+
 
 def stage_table(stages: Mapping[str, Mapping[str, Any]]) -> Dict[str, Any]:
     """All stages, and below what the columns have no room for."""
     notes = []
     for name, numbers in stages.items():
-        for reason, count in numbers["drop_reasons"].items():
-            notes.append(f"{name}: {count} frames dropped: {reason}")
+        reasons = list(numbers["drop_reasons"].items())
+        notes += [f"{name}: {count} frames dropped: {reason}" for reason, count in reasons[:MOST_REASONS]]
+        if len(reasons) > MOST_REASONS:
+            notes.append(f"{name}: {len(reasons) - MOST_REASONS} more reasons in summary.json")
         for level, count in numbers["levels"].items():
             notes.append(f"{name}: {count} frames at level {level}")
     return {

@@ -47,6 +47,7 @@ def print_summary(summary: Mapping[str, Any], run_folder: Path, console: "Option
 
 def _stages(summary: Mapping[str, Any]) -> Any:
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -58,7 +59,7 @@ def _stages(summary: Mapping[str, Any]) -> Any:
         numbers = summary["stages"][name]
         style = STYLES[tables.use_style(tables.budget_share(numbers))]
         table.add_row(
-            name,
+            escape(name),
             "{processed}/{published}".format(**account),
             ", ".join(f"{account[key]} {key}" for key in ("superseded", "dropped", "lost") if account[key]),
             tables.show(numbers["p50_ms"]),

@@ -97,11 +97,12 @@ class PipelineNode(Node):
             self.get_logger().warning("no reader for {} yet; first results may be lost".format(", ".join(missing)))
 
     def _readers(self, role: str, topic: str) -> int:
-        """How many nodes of the table read ``topic``."""
+        """How many nodes of a replay read ``topic``."""
         entries = [*self.table.stages.values(), *self.table.services.values()]
         names = {entry.name for entry in entries if topic in entry.inputs.values()}
         recorder = self.recorded and role not in UNRECORDED_ROLES
-        return len(names - {"recorder"}) + int(recorder)
+        source = role == "records"  # the node that plays the recording looks out for the end of each frame's way
+        return len(names - {"recorder"}) + int(recorder) + int(source)
 
 
 class MeteredNode(PipelineNode):

@@ -22,7 +22,11 @@ class ReorderWindow:
         self._count = 0
 
     def add(self, stamp_ns: int, topic_index: int, serialized: bytes) -> None:
-        """Take one message; writes those that have become old enough."""
+        """Take one message; writes those that have become old enough.
+
+        A message without a stamp (of a frame that nobody saw) is written where it arrived.
+        """
+        stamp_ns = stamp_ns or self._newest_ns
         # The running count keeps messages of equal stamp and topic in the order of their arrival.
         heapq.heappush(self._held, (stamp_ns, topic_index, self._count, serialized))
         self._count += 1

@@ -12,10 +12,11 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(),
+    package_data={NAME + ".report": ["templates/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + NAME]),
         ("share/" + NAME, ["package.xml"]),
     ],
     entry_points={"console_scripts": [f"{node} = {NAME}.nodes.{node}:main" for node in NODES]},
-    zip_safe=True,
+    zip_safe=False,
 )

@@ -11,6 +11,10 @@ ifeq ($(and $(ROS_DISTRO),$(shell $(PYTHON) -c 'import rclpy' 2>/dev/null && ech
 unexport PYTHONPATH ROS_DISTRO AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
 endif
 
+# The tests that use no tool of a developer's machine.
+TOOLS := l4edge_(accel|compression|simulation)|l4edge_perception\.(models|training)
+VEHICLE_TESTS = $(shell grep -rLE '$(TOOLS)' tests --include='test_*.py' --exclude-dir=architecture)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint bench test-vehicle clean python
 
@@ -45,7 +49,7 @@ bench: python ## measure parts of the pipeline against named peers
 
 test-vehicle: python ## run the vehicle code's tests with the versions of JetPack 5 (VEHICLE_PYTHON=python3.8)
 	@$(ENVIRONMENT) --vehicle
-	@.venv-vehicle/bin/python -m pytest $(PYTEST_ARGS)
+	@.venv-vehicle/bin/python -m pytest $(VEHICLE_TESTS) $(PYTEST_ARGS)
 
 clean: ## remove what the other targets made, except out/
 	rm -rf .venv .venv-vehicle ros_ws/build ros_ws/install ros_ws/log .pytest_cache .mypy_cache .ruff_cache \

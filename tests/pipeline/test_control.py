@@ -105,7 +105,7 @@ def test_speed_law(planned: float, speed: float, low: float, high: float):
 
 
 def test_the_integral_takes_away_a_lasting_error_and_does_not_wind_up():
-    """A drive train that loses 0.3 m/s^2 ends at the wanted speed; one held fast for long lets go without a surge."""
+    """A drive train that loses 0.3 m/s^2 ends at the wanted speed; a slope too steep for the limits adds nothing."""
     controller, speed = Controller(CONFIG), 10.0
     for frame in range(400):
         stamp = START + frame * SECOND // 10
@@ -113,12 +113,11 @@ def test_the_integral_takes_away_a_lasting_error_and_does_not_wind_up():
         speed += (command.acceleration - 0.3) * 0.1
     assert speed == pytest.approx(10.0, abs=0.05)
 
+    integral = controller.state.integral
     for frame in range(400, 600):
         stamp = START + frame * SECOND // 10
         controller.command(arc(stamp_ns=stamp), ego(2.0, stamp_ns=stamp), stamp)
-    assert abs(controller.state.integral) <= CONFIG.integral_limit_mps2
-    stamp += SECOND // 10
-    assert controller.command(arc(stamp_ns=stamp), ego(10.0, stamp_ns=stamp), stamp).acceleration <= 0.5
+    assert controller.state.integral == integral
 
 
 def test_it_holds_at_standstill_until_the_trajectory_moves_off():
@@ -179,13 +178,18 @@ def test_age_is_measured_by_stamps():
 
 
 def test_a_safe_stop_steers_along_the_last_path():
+    """4 m straight, then an arc: the last command before the silence steers straight, those in it steer the arc."""
+    distances = 8.0 * 0.1 * np.arange(61)
+    yaws = 0.05 * np.maximum(distances - 4.0, 0.0)
+    steps = np.diff(distances)[:, None] * np.column_stack([np.cos(yaws), np.sin(yaws)])[:-1]
+    path = arc(8.0, positions=np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)]), yaws=yaws)
     controller = Controller(CONFIG)
-    controller.command(arc(8.0, 0.05), ego(8.0, yaw_rate=0.4), START)
-    stamp, angle = START + SECOND, 8.0 * 0.05
-    pose = {"x": math.sin(angle) / 0.05, "y": (1 - math.cos(angle)) / 0.05, "yaw": angle}
-    command = controller.command(None, ego(8.0, stamp_ns=stamp, yaw_rate=0.4, **pose), stamp)
+    assert controller.command(path, ego(8.0), START).steering_angle == pytest.approx(0.0, abs=1e-3)
+    stamp = START + SECOND
+    pose = {"x": path.positions[10, 0], "y": path.positions[10, 1], "yaw": yaws[10], "yaw_rate": 0.4}
+    command = controller.command(None, ego(8.0, stamp_ns=stamp, **pose), stamp)
     assert command.emergency
-    assert math.tan(command.steering_angle) / CONFIG.wheelbase_m == pytest.approx(0.05, abs=0.005)
+    assert math.tan(command.steering_angle) / CONFIG.wheelbase_m == pytest.approx(0.05, abs=0.01)
 
 
 def test_a_safe_stop_does_not_release_an_emergency_braking():

@@ -128,7 +128,7 @@ def test_ground_truth_is_interpolated_between_frames_but_not_over_gaps():
 def test_yaws_are_interpolated_the_short_way():
     frames = []
     for stamp, yaw in ((0.0, math.pi - 0.01), (0.4, -math.pi + 0.01)):
-        frame = truth(stamp, [(1, 6.0, 2.5, 0.0)])
+        frame = truth(stamp, [(1, 2.0, 2.5, 0.0)])
         frames.append(GroundTruth(**{**frame.__dict__, "yaws": np.array([yaw])}))
     assert judge(trajectory(0.0, speed=0.0), frames)["collisions"] == 0
 

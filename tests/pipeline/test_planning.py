@@ -137,6 +137,40 @@ def test_the_nearest_binding_object_is_named():
     assert trajectory.obstacle_id == 8
 
 
+def test_a_standing_car_behind_a_fast_one_is_seen_in_time():
+    trajectory = plan((CAR, 25.0, 0.0, 14.0, 0.0), (CAR, 45.0, 0.0))
+    assert (trajectory.reason, trajectory.obstacle_id) == ("stop", 8)
+
+
+def test_the_way_back_to_the_line_decides_what_is_in_the_way():
+    beside_the_line, on_the_line = tracks((CAR, 10.0, 2.8)), tracks((CAR, 10.0, -1.0))
+    for objects, expected in ((beside_the_line, 7), (on_the_line, None)):
+        trajectory = Planner(CONFIG).plan(objects, ego(8.0, y=2.5), straight())
+        assert trajectory.obstacle_id == expected
+
+
+def test_a_car_coming_past_and_over_is_let_in_without_braking_hard():
+    trajectory = plan((CAR, 3.2, 1.3, 14.0, -1.5), speed=12.0)
+    assert trajectory.reason == "yield"
+    assert trajectory.accelerations.min() >= -CONFIG.comfortable_deceleration_mps2 - 1e-9
+
+
+def test_somebody_walking_at_the_vehicles_side_is_not_driven_past():
+    assert plan((PEDESTRIAN, 3.0, 2.6, 0.0, -1.4), speed=2.0).reason == "yield"
+
+
+def test_a_jump_along_the_route_is_found_again():
+    """Behind a bow of the route the vehicle is on the straight continuation of where it was, but further by the bow."""
+    x = np.arange(-50.0, 400.0, 2.0)
+    bow = np.where((x > 60) & (x < 160), 20 * np.sin((x - 60) / 100 * math.pi) ** 2, 0.0)
+    route = Route(np.column_stack([x, bow]), np.full(len(x), 10.0), np.full(len(x), 3.5))
+    jumped, fresh = Planner(CONFIG), Planner(CONFIG)
+    jumped.plan(tracks(), ego(), route)
+    for planner in (jumped, fresh):
+        planner.plan(tracks(), ego(x=250.0), route)
+    assert jumped.state.arc_length == fresh.state.arc_length > 300 + 5
+
+
 def test_a_bend_does_not_turn_oncoming_traffic_into_obstacles():
     """The other lane's car points at our lane, straight ahead, but follows its own."""
     angles = np.linspace(0, 1.5, 100)

@@ -127,10 +127,8 @@ def _on_route(
     centres = _centres(positions, headings - ego.yaw, length, width, ego, config)
 
     s, offset = line.project(centres, first_s, last_s)
-    _, yaws, curvatures = line.poses(s)
+    yaws = line.poses(s)[1]
     cosine, sine = np.cos(yaws), np.sin(yaws)
-    along = velocities[:, 0] * cosine + velocities[:, 1] * sine
-    across = velocities[:, 1] * cosine - velocities[:, 0] * sine
     half_length, half_width = _half_extents(headings - yaws, length, width)
     unseen = np.minimum(tracks.unseen_s[chosen] * config.unseen_growth_mps, config.unseen_growth_limit_m)
     return _RouteObjects(
@@ -138,8 +136,8 @@ def _on_route(
         class_ids=class_ids,
         s=s,
         offset=offset,
-        along=along / np.maximum(1 - curvatures * offset, 0.5),  # an outer lane is longer than the centre line
-        across=across,
+        along=velocities[:, 0] * cosine + velocities[:, 1] * sine,
+        across=velocities[:, 1] * cosine - velocities[:, 0] * sine,
         near=s - half_length - unseen,
         far=s + half_length,
         half_width=half_width + unseen,

@@ -90,7 +90,6 @@ class _World(NamedTuple):
         first, second = self.states[left], self.states[right]
         # An object that is in one frame only is known at that frame's stamp, though not between the two.
         first = np.where((share == 1)[:, None, None], second, first)
-        second = np.where((share == 0)[:, None, None], first, second)
         mixed = first + share[:, None, None] * (second - first)
         mixed[..., 2] = first[..., 2] + share[:, None] * wrapped(second[..., 2] - first[..., 2])
         return mixed

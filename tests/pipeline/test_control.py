@@ -212,6 +212,16 @@ def test_rates_are_limited_by_the_time_between_stamps():
     assert later.acceleration == pytest.approx(first.acceleration - 0.05 * CONFIG.maximum_jerk_mps3)
 
 
+def test_a_stamp_a_little_before_the_last_one_changes_nothing_at_once():
+    controller = Controller(CONFIG)
+    later = START + SECOND // 5
+    silent = controller.command(None, ego(stamp_ns=later), later)
+    back = controller.command(arc(10.0, 0.1, 1.0), ego(), START)
+    assert not back.emergency
+    assert (back.steering_angle, back.acceleration) == (silent.steering_angle, silent.acceleration)
+    assert controller.state.stamp_ns == later
+
+
 def test_a_clock_set_back_starts_anew():
     controller = Controller(CONFIG)
     later = START + 100 * SECOND

@@ -61,6 +61,7 @@ def test_a_centimetre_of_survey_noise_causes_no_curve():
         pytest.param(np.zeros((0, 2)), 10.0, id="no point"),
         pytest.param([[1.0, 2.0]], 10.0, id="one point"),
         pytest.param([[1.0, 2.0]] * 5, 10.0, id="one place"),
+        pytest.param([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]], 10.0, id="there and back"),
         pytest.param([[0.0, 0.0], [math.nan, 0.0], [20.0, 0.0]], 10.0, id="NaN position"),
         pytest.param([[0.0, 0.0], [math.inf, 0.0]], 10.0, id="infinite position"),
         pytest.param([[0.0, 0.0], [20.0, 0.0]], math.nan, id="NaN limit"),

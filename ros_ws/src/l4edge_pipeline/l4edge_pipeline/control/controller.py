@@ -17,7 +17,7 @@ class ControllerState:
     """All that one command hands on to the next.
 
     Attributes:
-        stamp_ns: of the last command, or None before the first.
+        stamp_ns: latest stamp of a command, or None before the first.
         steering_angle: last asked for, radians.
         acceleration: last asked for, metres per second squared.
         integral: of the speed law, metres per second squared.
@@ -60,12 +60,14 @@ class Controller:
             A command with the trajectory's stamp, or in a safe stop with ``stamp_ns``.
         """
         config = self.config
-        if self.state.stamp_ns is None or stamp_ns < self.state.stamp_ns:
+        longest = config.maximum_trajectory_age_s
+        if self.state.stamp_ns is None or stamp_ns < self.state.stamp_ns - longest * 1e9:
             # The first command, or the clock was set back: another recording, or the beginning of the same again.
             self.state = _start(ego, config)
             elapsed = config.period_s
         else:
-            elapsed = min((stamp_ns - self.state.stamp_ns) / 1e9, config.maximum_trajectory_age_s)
+            # A trajectory that ends a silence may be stamped a little before the last command of that silence.
+            elapsed = _within((stamp_ns - self.state.stamp_ns) / 1e9, 0.0, longest)
         state = self.state
         if not _usable_ego(ego, stamp_ns, config):
             ego = None
@@ -89,7 +91,8 @@ class Controller:
             trajectory = state.trajectory
         steering = _towards(state.steering_angle, steering, config.maximum_steering_rate_radps * elapsed)
         acceleration = _towards(state.acceleration, acceleration, config.maximum_jerk_mps3 * elapsed)
-        self.state = ControllerState(stamp_ns, steering, acceleration, integral, trajectory)
+        latest = stamp_ns if state.stamp_ns is None else max(stamp_ns, state.stamp_ns)
+        self.state = ControllerState(latest, steering, acceleration, integral, trajectory)
         return ControlCommand(stamp, steering, acceleration, speed, emergency)
 
 

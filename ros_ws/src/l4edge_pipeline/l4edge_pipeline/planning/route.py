@@ -98,12 +98,13 @@ def route_line(route: Route, maximum_speed: float, curvature_window: float) -> O
     chords = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     if chords[-1] < 2 * _STEP_M:
         return None
-
     knots = _knots(chords)
     x, y = (np.interp(knots, chords, points[:, axis]) for axis in (0, 1))
     spline = CubicSpline(knots, np.column_stack([x, y]))
     dense = np.linspace(0.0, chords[-1], 4 * int(np.ceil(chords[-1] / _STEP_M)) + 1)
     arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(spline(dense), axis=0).T))])
+    if arc[-1] < 2 * _STEP_M:  # there and back again between two knots
+        return None
     count = int(np.ceil(arc[-1] / _STEP_M)) + 1
     s = np.linspace(0.0, arc[-1], count)
     parameter = np.interp(s, arc, dense)

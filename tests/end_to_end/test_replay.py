@@ -63,7 +63,8 @@ def test_damaged_frames_are_dropped_and_counted(l4edge, tmp_path):
     result = l4edge("replay", bag, "--lockstep", "--no-report", "--json")
     assert result.returncode == 0, result.stderr
     frames = json.loads(result.stdout)["frames"]
-    assert frames["sensing"] == {"published": 12, "processed": 10, "superseded": 0, "dropped": 2, "unaccounted": 0}
+    expected = {"published": 12, "processed": 10, "superseded": 0, "dropped": 2, "unaccounted": 0}
+    assert {key: frames["sensing"][key] for key in expected} == expected
     assert frames["control"]["processed"] == 10
 
 

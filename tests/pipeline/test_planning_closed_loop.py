@@ -20,6 +20,7 @@ Motion = Callable[[float], Tuple[float, float, float, float]]
 PERIOD = 0.1
 DELAY = 0.1
 STEP = 0.01
+CONTACT_STEPS = 5  # between two looks for contacts
 WHEELBASE = ControllerConfig().wheelbase_m
 CONFIG = PlannerConfig()
 MIDDLE = (CONFIG.front_m - CONFIG.rear_m) / 2
@@ -145,7 +146,8 @@ def drive(
         x += (speed + moved) / 2 * math.cos(yaw) * STEP
         y += (speed + moved) / 2 * math.sin(yaw) * STEP
         speed = moved
-        result.contacts += contacts_of(len(result.egos) - 1, (x, y, yaw), actors, time + STEP)
+        if step % CONTACT_STEPS == 0:
+            result.contacts += contacts_of(len(result.egos) - 1, (x, y, yaw), actors, time + STEP)
     return result
 
 

@@ -228,16 +228,41 @@ def test_objects_seen_in_3d_are_told_in_the_map():
     np.testing.assert_allclose(tracks.sizes[0], [4.0, 1.8, 1.5], atol=1e-5)
 
 
-def test_places_are_not_told_without_an_ego_pose_and_begin_anew_with_one():
-    tracker = Tracker()
+FAR_AWAY = 5e6
+"""Metres: map coordinates of the size that projected world coordinates have."""
+
+
+def standing_car(tracker, index, ego_known):
+    """A car that stands 20 m ahead of a standing vehicle."""
     boxes_3d = Detections3D(np.array([[20.0, 0.0, 0.0]]), np.array([[4.0, 1.8, 1.5]]), np.array([0.0]))
-    for index in range(3):
-        tracks = tracker.update(frame(0.1 * index, [car_at(0.0)]), boxes_3d=boxes_3d)
-        assert np.isnan(tracks.positions).all()
-    ego = EgoState(START_NS + 300_000_000, x=1000.0, y=0.0, yaw=0.0, speed=0.0)
-    tracks = tracker.update(frame(0.3, [car_at(0.0)]), ego=ego, boxes_3d=boxes_3d)
-    np.testing.assert_allclose(tracks.positions, [[1018.0, 0.0]], atol=0.01)
+    detections = frame(0.1 * index, [car_at(0.0)])
+    ego = EgoState(detections.stamp_ns, x=FAR_AWAY, y=-FAR_AWAY, yaw=0.0, speed=0.0)
+    return tracker.update(detections, ego=ego if ego_known else None, boxes_3d=boxes_3d)
+
+
+def test_places_are_told_from_the_first_ego_pose_on():
+    tracker = Tracker()
+    for index in range(5):
+        assert np.isnan(standing_car(tracker, index, ego_known=False).positions).all()
+    for index in range(5, 8):
+        tracks = standing_car(tracker, index, ego_known=True)
+        np.testing.assert_allclose(tracks.positions, [[FAR_AWAY + 18.0, -FAR_AWAY]], atol=1e-3)
+        np.testing.assert_allclose(tracks.velocities, [[0.0, 0.0]], atol=0.01)
     assert tracks.ids.tolist() == [0]
+
+
+def test_places_outlast_missing_ego_poses():
+    tracker = Tracker()
+    for index in range(5):
+        tracks = standing_car(tracker, index, ego_known=index not in (2, 3))
+        np.testing.assert_allclose(tracks.positions, [[FAR_AWAY + 18.0, -FAR_AWAY]], atol=1e-3)
+        np.testing.assert_allclose(tracks.velocities, [[0.0, 0.0]], atol=0.01)
+
+
+def test_an_object_that_comes_back_after_a_pause_of_the_sensor_is_a_new_one():
+    tracker = Tracker(TrackerConfig(lost_buffer_s=1.0))
+    tracker.update(frame(0.0, [car_at(0.0)]))
+    assert tracker.update(frame(5.0, [car_at(0.0)])).ids.tolist() == [1]
 
 
 def test_one_stage_when_low_and_high_meet():

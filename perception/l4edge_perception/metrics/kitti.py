@@ -24,7 +24,7 @@ FRAME_NS = 100_000_000
 CLASSES = {"Car": "car", "Pedestrian": "pedestrian", "Cyclist": "cyclist"}
 """Classes with detections: KITTI's name, this project's name."""
 
-DISTRACTORS = {"Car": "Van", "Pedestrian": "Person"}
+DISTRACTORS = {"Car": ["Van"], "Pedestrian": ["Person", "Person_sitting"], "Cyclist": []}
 """What looks so much like a class that finding it is neither right nor wrong."""
 
 LEAST_HEIGHT = 25.0
@@ -188,7 +188,7 @@ def labelled_frames(
     """
     labels = sequence.labels
     region = labels.types == "DontCare"
-    mistakable = labels.types == DISTRACTORS.get(class_name, "")
+    mistakable = np.isin(labels.types, DISTRACTORS[class_name])
     own = labels.types == class_name
     visible = (labels.occlusions <= MOST_OCCLUSION) & (labels.truncations <= MOST_TRUNCATION)
     frames = []

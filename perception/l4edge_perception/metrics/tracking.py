@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from l4edge_perception.errors import InputError
 from l4edge_perception.types import OBJECT_CLASSES, GroundTruth, Tracks
 
 COUNTED, DISTRACTOR = 4, 5
@@ -52,8 +53,14 @@ def counted_data(frames: Sequence[LabelledFrame], least_height: float) -> Dict[s
     Args:
         frames: all images of the sequence.
         least_height: tracks that match nothing count as false from this height on, pixels.
+
+    Raises:
+        InputError: TrackEval, or a package that it needs, is not installed.
     """
-    from trackeval.datasets import Kitti2DBox
+    try:
+        from trackeval.datasets import Kitti2DBox
+    except ImportError as error:
+        raise InputError(f"judging tracks needs {error.name}; scripts/environment.py installs it") from error
 
     rules = Kitti2DBox.__new__(Kitti2DBox)  # Its __init__ would read the files of KITTI.
     rules.class_name_to_class_id = {"pedestrian": COUNTED, "person": DISTRACTOR}

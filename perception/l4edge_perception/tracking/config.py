@@ -10,8 +10,8 @@ from l4edge_perception.errors import InputError
 class TrackerConfig:
     """How detections become tracks. The values hold for scores that read as probabilities.
 
-    Times are seconds, so that they mean the same at every frame rate. Lengths in the image are shares of the box's
-    height unless the name says pixels. ``docs/tracking.md`` shows what each part is worth.
+    Times are seconds, so that they mean the same at every frame rate. Errors and speeds in the image are in heights of
+    the box. ``docs/tracking.md`` shows what each part is worth.
 
     Attributes:
         low_score: detections below it are not looked at.
@@ -48,7 +48,7 @@ class TrackerConfig:
     absence_memory_s: float = 1.0
     first_sighting_discount: float = 1.0
     lost_buffer_s: float = 1.0
-    publish_unseen_s: float = 0.3
+    publish_unseen_s: float = 0.5
 
     overlap_gate: float = 0.1
     ground_gate_m: float = 3.0

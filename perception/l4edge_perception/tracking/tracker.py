@@ -81,7 +81,8 @@ class Tracker:
         Args:
             detections: what was seen.
             camera: through what; without it (and without ``boxes_3d``) objects have no place on the ground.
-            ego: the vehicle's own pose; without it places are followed in ``base_link`` and not published.
+            ego: the vehicle's own pose. Before the first one, places are followed in ``base_link`` and not published;
+                later, frames without one add nothing to what is known of places.
             boxes_3d: 3D boxes of the same objects, row by row; they go before what ``camera`` could say.
 
         Returns:
@@ -94,16 +95,17 @@ class Tracker:
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
             raise StampError(f"stamp {stamp_ns} does not lie behind {self._stamp_ns}")
         seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
+        if self._in_map and ego is None:
+            camera = boxes_3d = None  # Where objects stand in the map cannot be told from this image.
         seen, unusable = observe(detections, camera, ego, boxes_3d, self.config)
 
-        table = self._table.copy()
-        if (ego is not None) != self._in_map:
+        table = self._table[self._table["seen_ns"] >= stamp_ns - self.config.lost_buffer_s * 1e9]
+        if ego is not None and not self._in_map:
             _forget_places(table)
-        self._in_map = ego is not None
+            self._in_map = True
         self._predict(table, seconds)
         rows, columns = self._match(table, seen)
         self._correct(table, rows, seen.take(columns), seconds, stamp_ns)
-        table = table[table["seen_ns"] >= stamp_ns - self.config.lost_buffer_s * 1e9]
         new = seen.scores >= self.config.birth_score
         new[columns] = False
         if new.any():
@@ -163,9 +165,11 @@ class Tracker:
         table["seen_ns"][rows] = stamp_ns
         table["votes"][rows, seen.class_ids] += seen.scores
 
-        means = table["means"][rows]
-        measured = seen.measured.copy()
+        means, measured = table["means"][rows], seen.measured.copy()
+        # Nothing measured must not pull, and a first measurement must not look like a leap from the map's origin.
         measured[~seen.located, 4:] = means[~seen.located, 0, 4:]
+        first = seen.located & ~_located(table)[rows]
+        means[first, 0, 4:] = measured[first, 4:]
         means, covariances = correct(means, table["covariances"][rows], measured, seen.noise)
         table["means"][rows] = means
         table["covariances"][rows] = covariances
@@ -224,11 +228,12 @@ def _located(table: np.ndarray) -> np.ndarray:
 
 
 def _forget_places(table: np.ndarray) -> None:
-    """Make all places unknown, because from now on they are told in another frame."""
-    table["covariances"][:, :, 4:, 4:] = 0.0
-    table["covariances"][:, 0, [4, 5], [4, 5]] = UNKNOWN
-    table["covariances"][:, 2, [4, 5], [4, 5]] = VEHICLE_SPEED**2
+    """Make all places unknown, because from now on they are told in the map."""
     table["means"][:, :, 4:] = 0.0
+    table["covariances"][:, :, 4:, 4:] = 0.0
+    for axis in (4, 5):
+        table["covariances"][:, 0, axis, axis] = UNKNOWN
+        table["covariances"][:, 2, axis, axis] = FIRST_SPEED[_classes(table)] ** 2
 
 
 def _log_odds(probability: float) -> float:

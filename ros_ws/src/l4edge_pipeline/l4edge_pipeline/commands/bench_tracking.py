@@ -27,8 +27,8 @@ COLUMNS = {
 
 STUDIES = {
     "ablation": "Cars, with each part taken away",
-    "sensitivity": "Cars, with each value changed alone",
-    "held-out": "Cars, every sequence with values chosen on the others",
+    "sensitivity": "Cars, with each value halved and doubled alone",
+    "held-out": "Every sequence with values that the others gave",
 }
 
 Table = Mapping[str, Mapping[str, Any]]

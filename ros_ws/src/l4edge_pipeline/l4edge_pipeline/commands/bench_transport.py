@@ -45,6 +45,7 @@ def measure(frames: int, rate: float, executor: str, kills: int) -> Dict[str, An
     from l4edge_pipeline.transport import crashes
 
     files_before = set(os.listdir(MEMORY_FOLDER))
+    before = os.getloadavg()[0]
     turns = -(-frames // FRAMES_PER_TURN)
     plan = nodes.Plan(
         rounds=1 + turns, frames=FRAMES_PER_TURN, rate=rate, executor=executor,
@@ -65,20 +66,23 @@ def measure(frames: int, rate: float, executor: str, kills: int) -> Dict[str, An
         + sum(end["leaked_memory_files"] for end in killed.values()),
     }
     shared, in_place = variants["shared"], variants["shared_in_place"]
+    best = variants[plain] if plain else _summary([], sent)
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, Linux {platform.release()}",
+        "load": [round(before, 1), round(os.getloadavg()[0], 1)],
         "middleware_profile": os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", "default"),
         "executor": executor,
         "rate_hz": rate,
         "frames": sent,
         "plain": plain,
-        "plain_p50_ms": variants[plain]["p50_ms"] if plain else None,
-        "plain_p99_ms": variants[plain]["p99_ms"] if plain else None,
+        "plain_p50_ms": best["p50_ms"],
+        "plain_p99_ms": best["p99_ms"],
         "shared_p50_ms": shared["p50_ms"],
         "shared_p99_ms": shared["p99_ms"],
         "shared_in_place_p50_ms": in_place["p50_ms"],
         "shared_in_place_p99_ms": in_place["p99_ms"],
-        "ratio": round(variants[plain]["p50_ms"] / shared["p50_ms"], 1) if plain and shared["received"] else None,
+        "ratio": _ratio(best, shared),
+        "ratio_in_place": _ratio(best, in_place),
         "torn": received.torn,
         "lost": shared["lost"] + in_place["lost"],
         "leaked": sum(leaked.values()),
@@ -133,6 +137,12 @@ def _best_plain(variants: Dict[str, Dict[str, Any]]) -> Optional[str]:
     return min(usable, key=lambda name: variants[name]["p50_ms"], default=None)
 
 
+def _ratio(plain: Dict[str, Any], shared: Dict[str, Any]) -> Optional[float]:
+    if plain["p50_ms"] is None or shared["p50_ms"] is None:
+        return None
+    return round(plain["p50_ms"] / shared["p50_ms"], 1)
+
+
 def _print_table(results: Dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -142,7 +152,7 @@ def _print_table(results: Dict[str, Any]) -> None:
         table.add_row(name, *(str(row[key]) for key in ("p50_ms", "p99_ms", "received", "lost")))
     console = Console()
     console.print(table)
-    console.print("ratio {ratio} ({plain} : shared), torn {torn}, leaked {leaked}".format(**results))
+    console.print("{plain} : shared = {ratio}, in place {ratio_in_place}; torn {torn}, leaked {leaked}".format(**results))
     for end, row in results["killed"].items():
         console.print("{kills} {end} killed inside a frame: {failures} failures".format(end=end, **row))
-    console.print("[dim]{machine}, {executor} executor, {rate_hz} Hz".format(**results))
+    console.print("[dim]{machine}, load {load[0]} to {load[1]}, {executor} executor, {rate_hz} Hz".format(**results))

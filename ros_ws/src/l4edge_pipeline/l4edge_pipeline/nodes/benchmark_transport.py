@@ -16,14 +16,16 @@ from typing import Dict, List
 
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from l4edge_msgs.msg import SharedFrame
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
+from l4edge_perception.recordings.messages import make, make_header, stamp_of
+from l4edge_perception.recordings.topics import CAMERA_FRAME
 from l4edge_pipeline.nodes.quality import NEWEST, SENSOR
+from l4edge_pipeline.nodes.wire import decode, encode
 from l4edge_pipeline.transport.crashes import descriptors
 from l4edge_pipeline.transport.frames import FrameHandle, FrameReader, FrameUnavailable, FrameWriter
 from l4edge_pipeline.transport.memory import identify
@@ -123,7 +125,10 @@ def _settle() -> None:
 
 
 def make_executor(name: str) -> Executor:
-    """Return rclpy's ``single`` threaded executor or its ``events`` executor."""
+    """Return rclpy's ``single`` threaded executor or its ``events`` executor.
+
+    The latter serves nothing unless it is spun with a finite timeout (rclpy 9.1).
+    """
     if name == "single":
         return SingleThreadedExecutor()
     from rclpy.experimental import EventsExecutor
@@ -142,25 +147,28 @@ class _FramePublisher:
         self._image = Image(height=HEIGHT, width=WIDTH, encoding=ENCODING, step=STEP)
         self._image.data = array.array("B", bytes(HEIGHT * STEP))
         self._image_pixels = np.frombuffer(self._image.data, np.uint8).reshape(self._pixels.shape)
-        self._shared = SharedFrame()
 
     def send(self, variant: str, number: int) -> None:
+        """Draw one frame and publish it."""
         if variant == "shared_in_place":
             with self.writer.slot(HEIGHT, WIDTH, ENCODING) as pixels:
                 _draw(pixels, number)
                 complete_ns = time.monotonic_ns()
-            message = self.writer.handle.to_message(self._shared)
         else:
             _draw(self._pixels, number)
             complete_ns = time.monotonic_ns()
-            if variant == "shared":
-                message = self.writer.write(self._pixels, ENCODING).to_message(self._shared)
-            else:
-                np.copyto(self._image_pixels, self._pixels)
-                message = self._image
-        message.header.frame_id = str(number)
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(complete_ns, 1_000_000_000)
-        self.publishers[variant].publish(message)
+        if variant.startswith("plain"):
+            np.copyto(self._image_pixels, self._pixels)
+            self._image.header.stamp.sec, self._image.header.stamp.nanosec = divmod(complete_ns, 1_000_000_000)
+            self._image.header.frame_id = str(number)
+            self.publishers[variant].publish(self._image)
+            return
+        if variant == "shared":
+            self.writer.write(self._pixels, ENCODING)
+        # As the sensing stage does it.
+        header = make_header(complete_ns, CAMERA_FRAME)
+        message = make("l4edge_msgs/msg/SharedFrame", header=header, sequence=number, **vars(self.writer.handle))
+        self.publishers[variant].publish(encode(message))
 
 
 def publish(connection: Connection, plan: Plan) -> None:
@@ -178,7 +186,7 @@ def publish(connection: Connection, plan: Plan) -> None:
         for variant in VARIANTS:
             for frame in range(plan.frames):
                 due = max(due + 1.0 / plan.rate, time.monotonic())
-                time.sleep(due - time.monotonic() if due > time.monotonic() else 0.0)
+                time.sleep(max(0.0, due - time.monotonic()))
                 camera.send(variant, turn * plan.frames + frame)
         opened = opened or descriptors()
     handle = camera.writer.handle
@@ -196,33 +204,34 @@ class _FrameSubscriber:
         self._warm_up = plan.frames
         self._reader = FrameReader()
         for variant, (kind, quality) in VARIANTS.items():
-            receive = self._receive_plain if kind is Image else self._receive_shared
-            node.create_subscription(kind, variant, functools.partial(receive, variant), quality)
+            receive = functools.partial(self._receive_plain if kind is Image else self._receive_shared, variant)
+            node.create_subscription(kind, variant, receive, quality, raw=kind is SharedFrame)
 
     def _receive_plain(self, variant: str, message: Image) -> None:
         pixels = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         number = int(message.header.frame_id)
         sound = _is_right(pixels, number)
-        self._note(variant, number, message.header.stamp)
+        self._note(variant, number, stamp_of(message.header))
         self.torn += not (sound and _is_whole(pixels, number))
 
-    def _receive_shared(self, variant: str, message: SharedFrame) -> None:
+    def _receive_shared(self, variant: str, serialized: bytes) -> None:
+        message = decode(serialized, SharedFrame)
         try:
             view = self._reader.open(FrameHandle.from_message(message))
         except FrameUnavailable:
             self.unavailable += 1
             return
-        number = int(message.header.frame_id)
+        number = message.sequence
         sound = _is_right(view.pixels, number)
         if not view.is_intact():
             self.unavailable += 1
             return
-        self._note(variant, number, message.header.stamp)
+        self._note(variant, number, stamp_of(message.header))
         whole = _is_whole(view.pixels, number)
         self.torn += not sound or (view.is_intact() and not whole)
 
-    def _note(self, variant: str, number: int, stamp: Time) -> None:
-        latency_ns = time.monotonic_ns() - (stamp.sec * 1_000_000_000 + stamp.nanosec)
+    def _note(self, variant: str, number: int, complete_ns: int) -> None:
+        latency_ns = time.monotonic_ns() - complete_ns
         if number >= self._warm_up:
             self.descriptors = self.descriptors or descriptors()
             self.latencies_ms[variant].append(latency_ns / 1e6)

@@ -42,7 +42,10 @@ _OPENS_BETWEEN_SWEEPS = 32
 
 @dataclasses.dataclass(frozen=True)
 class FrameHandle:
-    """Where one frame lies: the fields of l4edge_msgs/SharedFrame, documented there, less header and sequence."""
+    """Where one frame lies: the fields of l4edge_msgs/SharedFrame, documented there, less header and sequence.
+
+    ``vars(handle)`` gives them by name.
+    """
 
     height: int
     width: int
@@ -60,12 +63,6 @@ class FrameHandle:
     def from_message(cls, message: Any) -> "FrameHandle":
         """Take the fields out of a SharedFrame message, or anything with attributes of the same names."""
         return cls(*_FIELDS_OF(message))
-
-    def to_message(self, message: Any) -> Any:
-        """Write the fields into a SharedFrame message and return it."""
-        for name, value in vars(self).items():
-            setattr(message, name, value)
-        return message
 
 
 _FIELDS_OF = operator.attrgetter(*(field.name for field in dataclasses.fields(FrameHandle)))

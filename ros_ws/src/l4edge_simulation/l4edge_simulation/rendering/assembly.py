@@ -29,13 +29,15 @@ class Item:
 
     Attributes:
         member: what it is.
-        geoms: ids of the geoms that are the object. changing: role to ids of the geoms that have it.
+        geoms: ids of the geoms that are the object. outlines: those of them that make its silhouette.
+        changing: role to ids of the geoms that have it.
         mocap: index of the pose to set for each image, -1 for what stands still.
         joints: addresses of its joint angles.
     """
 
     member: Member
     geoms: list[int] = field(default_factory=list)
+    outlines: list[int] = field(default_factory=list)
     changing: dict[str, list[int]] = field(default_factory=dict)
     mocap: int = -1
     joints: list[int] = field(default_factory=list)
@@ -164,6 +166,8 @@ def _item(model: Any, member: Member, body: Any, geoms: list[Any], joints: list[
     for geom, part in zip(geoms, member.shape.parts, strict=True):
         if part.counted:
             item.geoms.append(int(geom.id))
+        if part.counted and part.outlines:
+            item.outlines.append(int(geom.id))
         if part.role:
             item.changing.setdefault(part.role, []).append(int(geom.id))
     item.joints = [int(model.jnt_qposadr[joint.id]) for joint in joints]

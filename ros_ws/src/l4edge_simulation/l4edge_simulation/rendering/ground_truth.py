@@ -42,7 +42,7 @@ class Labeller:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._silhouettes = Silhouettes(scene, [geom for item in scene.items for geom in item.geoms])
+        self._silhouettes = Silhouettes(scene, [geom for item in scene.items for geom in item.outlines])
         self._owner = np.zeros(scene.model.ngeom + 1, np.int32)  # the last entry is for "no geom"
         for number, item in enumerate(scene.items, start=1):
             self._owner[item.geoms] = number
@@ -66,8 +66,8 @@ class Labeller:
     def _row(self, item: Item, box: tuple[int, int, int, int], visible: int, actors: dict[str, Actor]) -> _Row:
         member, actor = item.member, actors.get(item.member.key)
         width, height = box[2] - box[0], box[3] - box[1]
-        # What is far too small needs no silhouette to be ignored.
-        own = self._silhouettes.area(item.geoms) if height >= MIN_HEIGHT_PX / 2 else visible
+        # What is too small needs no silhouette to be ignored.
+        own = self._silhouettes.area(item.outlines) if height >= MIN_HEIGHT_PX else visible
         visibility = min(1.0, visible / max(own, 1))
         readable = member.shape.class_name not in FACING_CLASSES or self._faces(item)
         return _Row(

@@ -31,6 +31,7 @@ class Part:
         texture: name of a texture of the scene, or "".
         joint: index into ``Shape.joints`` of what it hangs on, None for the root.
         counted: whether it belongs to the labelled object (a contact shadow does not).
+        outlines: whether it reaches beyond the object's other parts, as seen from anywhere; a lamp does not.
         role: names what may change while driving: "brake", or a lamp's "red", "amber", "green".
         seen: nearest and farthest distance in metres at which it is drawn; details have far limits, coarse stand-ins
             near ones.
@@ -48,6 +49,7 @@ class Part:
     texture: str = ""
     joint: int | None = None
     counted: bool = True
+    outlines: bool = True
     role: str = ""
     seen: tuple[float, float] = ALWAYS
 

@@ -50,13 +50,13 @@ def vehicle(design: Design, paint: Colour, second: Colour, plate: str, lamps: bo
         contact_shadow(length * 1.08, width * 1.25, shadow),
         *(Part("mesh", paint, "paint", mesh=mesh) for mesh in design.painted),
         *(Part("mesh", second, mesh=mesh) for mesh in design.second),
-        Part("mesh", GLASS, "glass", mesh=design.glass),
-        Part("mesh", DARK, mesh=design.trim, seen=near),
         Part("mesh", DARK, mesh=design.coarse_trim, seen=far),
-        Part("mesh", METAL, "paint", mesh=design.hubs, seen=near),
-        Part("mesh", HEAD_LAMP, "lit" if lamps else "paint", mesh=design.front_lamps),
-        Part("mesh", TAIL_LAMP, "dim" if lamps else "paint", mesh=design.rear_lamps, role="brake"),
-        Part("mesh", (1.0, 1.0, 1.0), mesh=design.plates, texture=plate, seen=near),
+        Part("mesh", DARK, mesh=design.trim, seen=near, outlines=False),
+        Part("mesh", GLASS, "glass", mesh=design.glass, outlines=False),
+        Part("mesh", METAL, "paint", mesh=design.hubs, seen=near, outlines=False),
+        Part("mesh", HEAD_LAMP, "lit" if lamps else "paint", mesh=design.front_lamps, outlines=False),
+        Part("mesh", TAIL_LAMP, "dim" if lamps else "paint", mesh=design.rear_lamps, role="brake", outlines=False),
+        Part("mesh", (1.0, 1.0, 1.0), mesh=design.plates, texture=plate, seen=near, outlines=False),
     ]
     return Shape(design.class_name, design.size, tuple(parts))
 

@@ -14,6 +14,7 @@ BRAKING_FOR_PEOPLE, BRAKING_FOR_COURTESY = 6.0, 2.0
 BRAKING_FOR_SIDE_ROAD, BRAKING_FOR_YIELD, BRAKING_FOR_STOP = 7.0, 4.0, 7.0
 BRAKING_ON_CROSSWALK = 7.5
 
+HEEDED_M = AHEAD_M + 150.0  # nobody is farther from the ego than this
 STOP_SIGN_WAIT_S = 1.2
 SIDE_LINE_M = 2.5  # from a side road's stop line to the main road
 STARTING_M = 25.0  # a vehicle that a stop sign has let go is waited for until it is so far
@@ -28,14 +29,14 @@ def barriers(state: State, direction: int) -> np.ndarray:
     nearest = np.full(len(vehicles), np.inf)
     front = vehicles.u + 0.5 * vehicles.length
     for index, line in enumerate(state.layout.stop_lines):
-        if line.direction != direction or abs(line.s - state.ego_station) > AHEAD_M + 60.0:
+        if line.direction != direction or abs(line.s - state.ego_station) > HEEDED_M:
             continue
         gap = state.along(direction, line.s) - front
         closed = _closed(state, line, index, gap, vehicles) & (gap > -1.0)
         nearest = np.where(closed & (gap < nearest), np.maximum(gap, 0.1), nearest)
     # Whoever is already past the line still stops for somebody on the crosswalk itself.
     for index, walk in enumerate(state.layout.crosswalks):
-        if abs(walk.s - state.ego_station) < AHEAD_M and in_the_way(state.people, index, direction, section):
+        if abs(walk.s - state.ego_station) < HEEDED_M and in_the_way(state.people, index, direction, section):
             gap = state.along(direction, walk.s) - 0.5 * CROSSWALK_WIDTH - 0.7 - front
             closed = (gap > vehicles.v**2 / (2.0 * BRAKING_ON_CROSSWALK)) & (gap > -0.7)
             nearest = np.where(closed & (gap < nearest), np.maximum(gap, 0.1), nearest)

@@ -96,7 +96,7 @@ def draw_road(rng: np.random.Generator, length: float, section: CrossSection) ->
     straights = []
     heading, station = 0.0, 0.0
     while station < length:
-        straight = float(rng.uniform(*((150.0, 210.0) if station == 0.0 else (80.0, 150.0))))
+        straight = float(rng.uniform(*((190.0, 250.0) if station == 0.0 else (80.0, 150.0))))
         straights.append((station, station + straight))
         pieces.append((straight, 0.0, 0.0))
         station += straight

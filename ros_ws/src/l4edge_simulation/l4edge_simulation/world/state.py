@@ -11,7 +11,7 @@ from l4edge_simulation.world.pedestrians import Pedestrian
 from l4edge_simulation.world.road import Numbers
 
 STEP_S = 0.02
-START_S = 70.0  # station where the ego starts
+START_S = 100.0  # station where the ego starts
 BEHIND_M, AHEAD_M = 60.0, 230.0  # traffic lives in this window around the ego
 CURVE_ACCELERATION = 2.0  # metres per second squared sideways that drivers accept
 CURVE_PREVIEW_M = (0.0, 12.0, 25.0)

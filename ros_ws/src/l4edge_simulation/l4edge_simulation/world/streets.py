@@ -24,7 +24,7 @@ THEMES = {"urban": 0.5, "suburban": 0.32, "rural": 0.18}
 CROSSINGS = {"lights": 0.4, "stop": 0.13, "yield": 0.12, "priority": 0.12, "zebra": 0.13, "crossing_light": 0.1}
 """What a straight stretch of road may have: its share. The last two are crosswalks without a side road."""
 
-FIRST_CROSSING_S = 115.0  # no crossing before, so that the ego starts on open road
+FIRST_CROSSING_S = 150.0  # no crossing before, so that the ego starts on open road
 PARKING_SPACING_M = (6.3, 7.5)
 
 

@@ -104,7 +104,8 @@ class World:
             else:
                 s = state.ego_station - float(rng.uniform(BEHIND_M - 20.0, BEHIND_M))
             inside = 5.0 < s < state.layout.road.length - 5.0
-            if inside and not state.layout.near_crossing(s, 12.0):
+            # It must have the way to stop at the next line.
+            if inside and not state.layout.near_crossing(s + direction * 25.0, 40.0):
                 self._bring_in(direction, int(row), float(state.along(direction, s)))
 
     def _bring_in(self, direction: int, row: int, u: float) -> None:

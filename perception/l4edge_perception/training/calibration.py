@@ -64,12 +64,15 @@ def _logistic_fit(logits: np.ndarray, labels: np.ndarray, least: int = 20, steps
 def scaled(network: DetectorNetwork, scaling: Scaling) -> DetectorNetwork:
     """A copy of a network whose class logits are scaled."""
     result = copy.deepcopy(network)
-    values = 4 + network.config.class_count
+    count = network.config.class_count
+    gains = torch.as_tensor(scaling.gains, dtype=torch.float32)
+    offsets = torch.as_tensor(scaling.offsets, dtype=torch.float32)
     with torch.no_grad():
-        for layer in result.outputs:
-            for first in range(4, layer.out_channels, values):
-                rows = slice(first, first + network.config.class_count)
-                gains = torch.as_tensor(scaling.gains, dtype=torch.float32)
-                layer.weight[rows] *= gains[:, None, None, None]
-                layer.bias[rows] = layer.bias[rows] * gains + torch.as_tensor(scaling.offsets, dtype=torch.float32)
+        for name, parameter in result.outputs.named_parameters():
+            # Per part of a cell: four rows for the box, then one per class.
+            rows = parameter.unflatten(0, (-1, 4 + count))[:, 4:]
+            if name.endswith("bias"):
+                rows.mul_(gains).add_(offsets)
+            else:
+                rows.mul_(gains[:, None, None, None])
     return result

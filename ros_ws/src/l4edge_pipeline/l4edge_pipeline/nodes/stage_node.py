@@ -13,7 +13,7 @@ from l4edge_perception.recordings.messages import from_message, make, make_heade
 from l4edge_pipeline.nodes.interfaces import MESSAGE_TYPES, UNRECORDED_ROLES
 from l4edge_pipeline.nodes.parameters import declare
 from l4edge_pipeline.nodes.quality import LOG, NEWEST
-from l4edge_pipeline.nodes.wire import decode, encode
+from l4edge_pipeline.nodes.wire import decode, encode, prepare
 from l4edge_pipeline.stages import Stage, StageTable, load_stages
 from l4edge_pipeline.timing.meter import StageMeter
 from l4edge_pipeline.timing.records import StageRecord
@@ -74,6 +74,7 @@ class PipelineNode(Node):
 
     def __init__(self, name: str):
         super().__init__(name)
+        prepare(MESSAGE_TYPES.values())
         self.table: StageTable = load_stages(declare(self, "stages_file", "") or None)
         # A replay sets these two, so that no first result is lost for want of a reader.
         self.recorded: bool = declare(self, "recorded", False)

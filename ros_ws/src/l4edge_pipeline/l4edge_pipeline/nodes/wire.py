@@ -5,7 +5,7 @@ time that rclpy's own conversion takes, there is one conversion between dataclas
 what is recorded is byte for byte what was sent.
 """
 
-from typing import Any
+from typing import Any, Iterable
 
 from l4edge_perception.recordings.typestore import load_typestore
 
@@ -18,6 +18,12 @@ def encode(message: Any) -> bytes:
 def decode(serialized: bytes, message_type: type) -> Any:
     """The ``rosbags`` message in ``serialized``, which rclpy knows as ``message_type``."""
     return load_typestore().deserialize_cdr(serialized, type_name(message_type))
+
+
+def prepare(message_types: Iterable[type]) -> None:
+    """Do now what the first message of each type would have to wait for: its reader and writer are made on demand."""
+    for message_type in message_types:
+        load_typestore().get_msgdef(type_name(message_type))
 
 
 def type_name(message_type: type) -> str:

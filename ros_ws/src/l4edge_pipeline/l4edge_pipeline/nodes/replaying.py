@@ -31,6 +31,8 @@ from l4edge_pipeline.timing.records import Outcome
 SETTLE_S = 2.0
 """At the end of a real-time replay: how long the last frame may stay on its way."""
 LOCKSTEP_TIMEOUT_S = 30.0
+EXECUTOR_DELAY_S = 0.005
+"""An executor may come back so much later than asked for; the rest of a pause is slept, so that frames are on time."""
 
 
 class ReplayingNode(FrameSourceNode):
@@ -69,13 +71,16 @@ class ReplayingNode(FrameSourceNode):
             due = self.player.until_frame()
         else:
             pause = self.player.seconds_to_next()
-            if pause > 0:
-                spin(pause)
+            if pause > EXECUTOR_DELAY_S:
+                spin(pause - EXECUTOR_DELAY_S)
                 return True
+            time.sleep(max(0.0, pause))
             due, superseded = newest_frame_wins(self.player.due())
             for _, frame in superseded:
                 self.meter.supersede(frame.sequence, stamp_ns=frame.stamp_ns)
                 self.offered += 1
+            # Only the recorder waits for the ground truth; the frame it belongs to goes first.
+            due.sort(key=lambda item: isinstance(item[1], GroundTruthEvent))
         for received_ns, event in due:
             self._release(event, received_ns)
         return True

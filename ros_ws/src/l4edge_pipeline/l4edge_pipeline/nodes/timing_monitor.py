@@ -10,6 +10,7 @@ from l4edge_pipeline.nodes.parameters import declare
 from l4edge_pipeline.nodes.quality import LOG
 from l4edge_pipeline.nodes.runtime import run_node
 from l4edge_pipeline.nodes.stage_node import PipelineNode
+from l4edge_pipeline.nodes.wire import decode
 from l4edge_pipeline.timing.monitor import StageHealth
 
 LEVELS = {"ok": DiagnosticStatus.OK, "warning": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
@@ -26,10 +27,11 @@ class TimingMonitorNode(PipelineNode):
             stage.name: StageHealth(stage, silence_s) for stage in self.table.stages.values()
         }
         self.diagnostics = self.create_publisher(DiagnosticArray, service.outputs["diagnostics"], 10)
-        self.create_subscription(StageRecordMessage, service.inputs["records"], self._on_record, LOG)
+        self.create_subscription(StageRecordMessage, service.inputs["records"], self._on_record, LOG, raw=True)
         self.create_timer(declare(self, "period_s", 1.0), self._report)
 
-    def _on_record(self, message: StageRecordMessage) -> None:
+    def _on_record(self, serialized: bytes) -> None:
+        message = decode(serialized, StageRecordMessage)
         health = self.health.get(message.stage)
         if health is not None:
             health.add(message.outcome, (message.published_steady_ns - message.received_steady_ns) * 1e-6,

@@ -23,7 +23,7 @@ NOT_VARIED = ("publish_unseen_s", "relabel_cost")
 
 
 def ablation(sequences: Sequence[kitti.Sequence]) -> Dict[str, Row]:
-    """The result for cars with each part taken away by itself, and with all of them taken away."""
+    """The result for cars with each part taken away or changed by itself, and with all of them taken away."""
     usual, features = CALIBRATIONS["Car"], FEATURES["Car"]
     without_range = fit_calibration(sequences, "Car", [name for name in features if name != "range_m"])
     all_sizes = fit_calibration(sequences, "Car", features, least_height=0.0)
@@ -38,9 +38,10 @@ def ablation(sequences: Sequence[kitti.Sequence]) -> Dict[str, Row]:
         "without nearness on the ground where boxes miss": (replace(config, ground_gate_m=0.0), usual, True),
         "without doubtful detections (single stage)": (replace(config, low_score=config.high_score), usual, True),
         "without belief: published at once from a score of 0.5": (at_once, usual, True),
-        "without memory of lost tracks": (replace(config, lost_buffer_s=0.05), usual, True),
+        "without memory of tracks that one frame misses": (replace(config, lost_buffer_s=0.15), usual, True),
         "without noise by score": (replace(config, doubt_noise=0.0), usual, True),
         "without filtering of published boxes": (replace(config, centre_noise=1e-3, size_noise=1e-3), usual, True),
+        "with unseen objects published for one frame": (replace(config, publish_unseen_s=0.15), usual, True),
         "calibrated without range": (config, without_range, True),
         "calibrated counting all sizes": (config, all_sizes, True),
         "plain: two stages, Kalman filter and overlap alone": (plain, without_range, False),

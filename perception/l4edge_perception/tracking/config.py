@@ -11,7 +11,7 @@ class TrackerConfig:
     """How detections become tracks. The values hold for scores that read as probabilities.
 
     Times are seconds, so that they mean the same at every frame rate. Errors and speeds in the image are in heights of
-    the box. ``docs/tracking.md`` shows what each part is worth.
+    the box unless the name says pixels. ``docs/tracking.md`` shows what each part is worth.
 
     Attributes:
         low_score: detections below it are not looked at.
@@ -33,7 +33,8 @@ class TrackerConfig:
 
         centre_noise: error of a detected box's centre (standard deviation).
         size_noise: error of its width and height.
-        doubt_noise: growth of both, as an exponent per unit of log odds that a score lies below 0.98.
+        pixel_noise: what every box's centre and size are wrong by at least, pixels.
+        doubt_noise: growth of all three, as an exponent per unit of log odds that a score lies below 0.98.
         centre_acceleration: how much the centre's velocity wanders in one second.
         size_acceleration: how much the size's rate of change wanders in one second.
         first_box_velocity: velocity to expect of a new box, per second.
@@ -47,17 +48,18 @@ class TrackerConfig:
     memory_s: float = 0.2
     absence_memory_s: float = 1.0
     first_sighting_discount: float = 1.0
-    lost_buffer_s: float = 1.0
+    lost_buffer_s: float = 2.0
     publish_unseen_s: float = 0.5
 
     overlap_gate: float = 0.1
-    ground_gate_m: float = 3.0
+    ground_gate_m: float = 5.0
     ground_gate_sigmas: float = 5.0
     ground_weight: float = 1.0
     relabel_cost: float = 0.2
 
     centre_noise: float = 0.035
     size_noise: float = 0.03
+    pixel_noise: float = 1.0
     doubt_noise: float = 0.15
     centre_acceleration: float = 2.2
     size_acceleration: float = 1.0

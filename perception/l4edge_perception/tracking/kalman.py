@@ -30,8 +30,7 @@ def start(measured: np.ndarray, noise: np.ndarray, speed_std: np.ndarray) -> Tup
     means[:, 0] = measured
     covariances = np.zeros((count, 3, coordinates, coordinates))
     covariances[:, 0] = noise
-    diagonal = np.arange(coordinates)
-    covariances[:, 2, diagonal, diagonal] = speed_std * speed_std
+    covariances[:, 2] = (speed_std * speed_std)[:, None, :] * np.eye(coordinates)
     return means, covariances
 
 
@@ -51,9 +50,8 @@ def predict(
     cross, velocity = covariances[:, 1], covariances[:, 2]
     spread[:, 0] += seconds * (cross + cross.swapaxes(1, 2)) + seconds**2 * velocity
     spread[:, 1] += seconds * velocity
-    diagonal = np.arange(wander.shape[1])
-    growth = np.array([seconds**3 / 3.0, seconds**2 / 2.0, seconds])
-    spread[:, :, diagonal, diagonal] += growth[:, None] * (wander * wander)[:, None, :]
+    growth = np.array([seconds**3 / 3.0, seconds**2 / 2.0, seconds])[:, None, None] * np.eye(wander.shape[1])
+    spread += growth * (wander * wander)[:, None, None, :]
     return ahead, spread
 
 

@@ -17,8 +17,9 @@ from l4edge_perception.tracking.ground import (
 from l4edge_perception.tracking.kalman import UNKNOWN
 from l4edge_perception.types import OBJECT_CLASSES, CameraModel, Detections, EgoState
 
-CERTAIN_LOG_ODDS = 4.0
-"""Scores above 0.98 and below 0.02 say no more than these."""
+CERTAIN = 0.982
+CERTAIN_LOG_ODDS = np.log(CERTAIN / (1.0 - CERTAIN))
+"""Higher scores, and ones as near to 0, say no more than this."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def observe(
     if boxes_3d is not None:
         boxes_3d = boxes_3d.take(order)
 
-    chances = np.clip(scores, 1e-9, 1.0 - 1e-9)
-    log_odds = np.clip(np.log(chances / (1.0 - chances)), -CERTAIN_LOG_ODDS, CERTAIN_LOG_ODDS)
+    chances = np.clip(scores, 1.0 - CERTAIN, CERTAIN)
+    log_odds = np.log(chances / (1.0 - chances))
     doubt = np.exp(config.doubt_noise * (CERTAIN_LOG_ODDS - log_odds))
     places = _places(boxes, class_ids, camera, ego, boxes_3d, detections.stamp_ns)
     measured, noise, located = _measurements(boxes, places, doubt, config)
@@ -118,9 +119,8 @@ def _measurements(
     measured[:, :4] = centre_size(boxes)
     measured[located, 4:] = places.positions[located]
     shares = np.array([config.centre_noise, config.centre_noise, config.size_noise, config.size_noise])
-    noise = np.zeros((len(boxes), 6, 6))
-    diagonal = np.arange(6)
-    noise[:, diagonal[:4], diagonal[:4]] = (shares * (doubt * measured[:, 3])[:, None]) ** 2
-    noise[:, diagonal[4:], diagonal[4:]] = UNKNOWN
+    variances = np.full((len(boxes), 6), UNKNOWN)
+    variances[:, :4] = (np.hypot(shares * measured[:, 3:4], config.pixel_noise) * doubt[:, None]) ** 2
+    noise = variances[:, None, :] * np.eye(6)
     noise[located, 4:, 4:] = places.covariances[located] * (doubt[located] ** 2)[:, None, None]
     return measured, noise, located

@@ -17,6 +17,20 @@ COUNTED, DISTRACTOR = 4, 5
 """TrackEval's numbers for pedestrians and sitting persons. Whatever the class, what counts goes in as the one and what
 is to be forgiven as the other: the rules of KITTI are the same for all classes, but TrackEval names two only."""
 
+RAW_COLUMNS = (
+    "gt_ids",
+    "gt_dets",
+    "gt_classes",
+    "gt_extras",
+    "gt_crowd_ignore_regions",
+    "tracker_ids",
+    "tracker_dets",
+    "tracker_classes",
+    "tracker_confidences",
+    "similarity_scores",
+)
+"""What TrackEval's preprocessing reads: each a list with one entry per image."""
+
 SequenceScore = Dict[str, Any]
 """TrackEval's own results of one sequence and class, by metric; :func:`summary` combines and reads them."""
 
@@ -143,21 +157,6 @@ def evaluate_tracks(frames: Sequence[Tuple[GroundTruth, Tracks]]) -> Dict[str, D
     if scores:
         result["combined"] = summary(list(scores.values()))
     return result
-
-
-RAW_COLUMNS = (
-    "gt_ids",
-    "gt_dets",
-    "gt_classes",
-    "gt_extras",
-    "gt_crowd_ignore_regions",
-    "tracker_ids",
-    "tracker_dets",
-    "tracker_classes",
-    "tracker_confidences",
-    "similarity_scores",
-)
-"""What TrackEval's preprocessing reads: each a list with one entry per image."""
 
 
 def _select(truth: GroundTruth, tracks: Tracks, class_id: int) -> LabelledFrame:

@@ -135,6 +135,12 @@ def digest(*parts):
     return total.hexdigest()[:16]
 
 
+def packages_digest():
+    """Hash what decides which packages are installed: not the settings of linters, which follow in pyproject.toml."""
+    distribution = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("\n[tool.ruff]")[0]
+    return digest(distribution, ROOT / "constraints", WITHOUT_DEPENDENCIES)
+
+
 def workspace_digest():
     """Hash what colcon copies or compiles; Python and launch files are linked, so only their names matter."""
     compiled, linked = [], []
@@ -144,15 +150,20 @@ def workspace_digest():
                 is_linked = path.suffix in (".py", ".yaml") and path.name != "setup.py"
                 (linked if is_linked else compiled).append(path)
     names = [str(path.relative_to(ROOT)) for path in linked if ROOT / "launch" in path.parents]
-    return digest(names, *compiled)
+    return digest(names, ROOT / "constraints" / "ros.txt", ROOT / "scripts" / "workspace_hook.py", *compiled)
 
 
 class Steps:
-    """Named steps of one environment, each skipped while its key is the one of the last time it ended well."""
+    """Named steps of one environment, each skipped while its key is the one of the last time it ended well.
 
-    def __init__(self, venv):
+    All of them are done again when the environment has another ``origin``: the Python and the ROS it is made from.
+    """
+
+    def __init__(self, venv, origin):
         self.file = venv / "l4edge-setup.json"
         self.done = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        if self.done.get("environment") != origin:
+            self.done = {}
 
     def run(self, name, key, action):
         """Call ``action(log)`` unless the step ``name`` is done for ``key``; print one line with the time it took."""
@@ -224,22 +235,20 @@ def set_up(extras):
     """Bring .venv and the workspace up to date with ``extras`` besides what runs the pipeline."""
     ros = sourced_ros()
     check_machine(ros)
-    python = [str(ROOT), sys.version, getattr(sys, "_base_executable", sys.executable), ros]
-    if Steps(VENV).done.get("environment") != digest(python):
+    origin = digest(str(ROOT), sys.version, getattr(sys, "_base_executable", sys.executable), ros)
+    steps = Steps(VENV, origin)
+    if not steps.done:
         shutil.rmtree(str(WORKSPACE / "build"), ignore_errors=True)  # its caches name the former Python
-    steps = Steps(VENV)
-    steps.run("environment", digest(python), lambda log: make_environment(VENV, sys.executable, bool(ros), log))
-    steps = Steps(VENV)
+    steps.run("environment", origin, lambda log: make_environment(VENV, sys.executable, bool(ros), log))
 
     extras = {"report", *extras} | (set() if ros else {"ros"})
-    sources = digest(ROOT / "pyproject.toml", ROOT / "constraints", Path(__file__), ROOT / "scripts")
     installed = steps.done.get("packages", {})
     extras |= set(installed.get("extras", []))
-    steps.run("packages", {"sources": sources, "extras": sorted(extras)},
+    steps.run("packages", {"sources": packages_digest(), "extras": sorted(extras)},
               lambda log: install_packages(extras, ros, log))
     if not (INSTALL / "setup.bash").is_file():
         steps.done.pop("workspace", None)
-    steps.run("workspace", digest(workspace_digest(), sources), lambda log: build_workspace(ros, log))
+    steps.run("workspace", workspace_digest(), lambda log: build_workspace(ros, log))
 
 
 def vehicle_python():
@@ -258,10 +267,10 @@ def vehicle_python():
 def set_up_vehicle():
     """Bring .venv-vehicle up to date: the project and its tests' needs, in a vehicle's versions, without ROS."""
     python = vehicle_python()
-    steps = Steps(VEHICLE_VENV)
-    steps.run("environment", digest(str(ROOT), python), lambda log: make_environment(VEHICLE_VENV, python, False, log))
-    steps = Steps(VEHICLE_VENV)
-    steps.run("packages", digest(ROOT / "pyproject.toml", ROOT / "constraints", Path(__file__)), lambda log: run(
+    origin = digest(str(ROOT), python)
+    steps = Steps(VEHICLE_VENV, origin)
+    steps.run("environment", origin, lambda log: make_environment(VEHICLE_VENV, python, False, log))
+    steps.run("packages", packages_digest(), lambda log: run(
         log, [VEHICLE_VENV / "bin" / "python", "-m", "pip", "install", "-c", ROOT / "constraints" / "vehicle.txt",
               "-e", ".[test]"], subprocess_environment("")))
 
@@ -282,6 +291,8 @@ def main():
         except SetupError as error:
             print("l4edge: {}".format(error), file=sys.stderr)
             sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A renderer to share, and drives that several tests look at."""
 
+import importlib.util
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,8 @@ IMAGES, SPACING_S = 6, 1.5
 
 @pytest.fixture(scope="session")
 def renderer():
-    pytest.importorskip("mujoco", reason="needs the extra simulation")
+    if importlib.util.find_spec("mujoco") is None:
+        pytest.skip("needs the extra simulation")
     from l4edge_simulation.rendering.renderer import Renderer
 
     try:

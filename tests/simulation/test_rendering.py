@@ -1,6 +1,7 @@
 """What the camera sees, and whether the ground truth says the same."""
 
 import dataclasses
+import importlib.util
 import os
 import subprocess
 import sys
@@ -57,13 +58,16 @@ def test_boxes_are_where_positions_and_sizes_project_to(drive):
         for row in np.flatnonzero(~truth.ignore & (truth.visibilities > 0.8) & (truth.class_ids < 4)):
             box = truth.boxes[row]
             expected = project_box(drive.camera, seen.true_ego, truth, row)
-            inside = (box > 0).all() and box[2] < drive.camera.width and box[3] < drive.camera.height
-            if expected is None or not inside:
-                continue
+            size = (drive.camera.width, drive.camera.height)
+            if expected is None or (expected[:2] < 0).any() or (expected[2:] > size).any():
+                continue  # cut off by the image's edge
             # A round or slanted body does not fill its 3D box, and leaves it by no more than mirrors and arms.
             slack = 2.0 + 0.15 * (expected[2:] - expected[:2])
             assert (box[:2] > expected[:2] - slack).all() and (box[2:] < expected[2:] + slack).all()
-            assert intersection_over_union(expected, box) > 0.5, (row, expected, box)
+            # A person's size is that of a stride, so one who stands is narrower; everybody is as tall as their box.
+            narrowest = 0.3 if OBJECT_CLASSES[truth.class_ids[row]] == "pedestrian" else 0.6
+            assert box[2] - box[0] > narrowest * (expected[2] - expected[0]), (row, expected, box)
+            assert box[3] - box[1] > 0.75 * (expected[3] - expected[1]), (row, expected, box)
             compared += 1
     assert compared >= 5
 
@@ -83,12 +87,6 @@ def project_box(camera, ego, truth, row):
 
 def about_z(angle):
     return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-
-
-def intersection_over_union(one, other):
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    both = np.prod(np.maximum(high - low, 0))
-    return both / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - both)
 
 
 def test_silhouettes_agree_with_drawn_pixels(drive):
@@ -119,8 +117,8 @@ def test_closed_loop_obeys_the_command(simulate):
     assert abs(seen.ego.x - seen.true_ego.x) < 0.5
 
 
+@pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="needs the extra simulation")
 def test_a_machine_without_opengl_is_told_what_to_install(tmp_path):
-    pytest.importorskip("mujoco", reason="needs the extra simulation")
     result = subprocess.run(
         [sys.executable, "-m", "l4edge_pipeline.cli", "simulate", "drive", "--out", str(tmp_path / "bag")],
         env={**os.environ, "MUJOCO_GL": "disable"},

@@ -2,10 +2,13 @@
 
 import ctypes.util
 import os
+import sys
 
 from l4edge_perception.errors import InputError
 
 if "MUJOCO_GL" not in os.environ:
+    if "mujoco" in sys.modules:
+        raise InputError("mujoco was imported first and chose a way to render; import this first, or set MUJOCO_GL=egl")
     # GLFW, MuJoCo's own default, cannot draw without a display. Without a library the renderer says what is missing.
     libraries = {"egl": "EGL", "osmesa": "OSMesa"}
     usable = [backend for backend, library in libraries.items() if ctypes.util.find_library(library)]

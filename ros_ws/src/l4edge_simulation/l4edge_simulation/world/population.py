@@ -12,6 +12,7 @@ from l4edge_simulation.world.state import AHEAD_M, BEHIND_M, START_S, Kind, Side
 from l4edge_simulation.world.streets import draw_layout
 
 FASTEST = 22.0  # metres per second that the road must be long enough for
+WHOLE_S = 60.0  # roads are drawn for whole multiples of this, so that a drive depends on its length only beyond
 
 TRUCKS = {"box": 0.35, "tipper": 0.15, "tanker": 0.1, "trailer": 0.15, "bus": 0.25}
 CARS = {"sedan": 0.28, "hatchback": 0.25, "estate": 0.14, "suv": 0.22, "van": 0.11}
@@ -24,7 +25,8 @@ CYCLISTS = {"urban": 4.0, "suburban": 3.0, "rural": 1.5}
 
 def draw_state(seed: int, duration_s: float) -> State:
     """Draw a road that is long enough for ``duration_s`` seconds and everybody on it."""
-    layout = draw_layout(seed, START_S + AHEAD_M + 40.0 + FASTEST * duration_s)
+    whole_s = WHOLE_S * max(1.0, np.ceil(duration_s / WHOLE_S))
+    layout = draw_layout(seed, START_S + AHEAD_M + 40.0 + FASTEST * whole_s)
     rng = stream(seed, "traffic")
     section = layout.road.section
     lane = int(rng.integers(0, section.forward_lanes))

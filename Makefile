@@ -45,7 +45,8 @@ lint: python ## check style, types and which way imports run
 
 bench: python ## measure parts of the pipeline against named peers
 	@$(ENVIRONMENT) --with simulation,training,dev
-	@$(BIN)/l4edge bench
+	@$(BIN)/l4edge bench transport
+	@$(BIN)/l4edge bench --help
 
 test-vehicle: python ## run the vehicle code's tests with the versions of JetPack 5 (VEHICLE_PYTHON=python3.8)
 	@$(ENVIRONMENT) --vehicle

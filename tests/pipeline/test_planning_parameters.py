@@ -8,11 +8,13 @@ import pytest
 import yaml
 
 from l4edge_perception.errors import InputError
+from l4edge_perception.tracking import TrackerConfig
 from l4edge_pipeline.control import ControllerConfig
 from l4edge_pipeline.planning import PlannerConfig
 
 CONFIG = Path(__file__).resolve().parents[2] / "launch" / "config"
-FILES = [("planning.param.yaml", PlannerConfig), ("control.param.yaml", ControllerConfig)]
+DRIVING_FILES = [("planning.param.yaml", PlannerConfig), ("control.param.yaml", ControllerConfig)]
+FILES = [*DRIVING_FILES, ("tracking.param.yaml", TrackerConfig)]
 
 
 @pytest.mark.parametrize(("name", "config"), FILES)
@@ -26,7 +28,7 @@ def test_a_file_holds_each_field_with_its_default(name: str, config: type):
     assert config(**parameters) == config()
 
 
-@pytest.mark.parametrize(("name", "config"), FILES)
+@pytest.mark.parametrize(("name", "config"), DRIVING_FILES)
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_a_number_that_cannot_be_used_is_named(name: str, config: type, value: float):
     for field in dataclasses.fields(config):

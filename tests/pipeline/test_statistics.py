@@ -51,19 +51,6 @@ def test_the_histogram_keeps_its_promised_error(values, q):
     assert histogram.percentile(q) == pytest.approx(exact, rel=RELATIVE_ERROR * (1 + 1e-9))
 
 
-@given(st.lists(RANGE, max_size=40), st.lists(RANGE, max_size=40), SHARES)
-def test_merged_histograms_equal_one_that_saw_everything(first, second, q):
-    parts = [LatencyHistogram(), LatencyHistogram()]
-    whole = LatencyHistogram()
-    for part, values in zip(parts, (first, second)):
-        for value in values:
-            part.add(value)
-            whole.add(value)
-    parts[0].merge(parts[1])
-    assert parts[0].count == whole.count == len(first) + len(second)
-    assert parts[0].percentile(q) == whole.percentile(q)
-
-
 def test_an_empty_histogram_has_no_percentile():
     assert LatencyHistogram().percentile(50) is None
 

@@ -41,32 +41,20 @@ class Image:
         Raises:
             FrameError: the bytes are no image.
         """
-        return self._rgb(None)
+        pixels = self.open()
+        rgb = np.empty(pixels.shape, np.uint8)
+        pixels.write_rgb(rgb)
+        return rgb
 
-    def decode_into(self, target: np.ndarray) -> None:
-        """Write the pixels into ``target`` (height, width, 3), uint8, contiguous, RGB.
+    def open(self) -> "Pixels":
+        """The image's size, and its pixels on their way to RGB.
 
         Raises:
-            FrameError: the bytes are no image, or one of another size.
+            FrameError: the bytes are no image.
         """
-        if target.dtype != np.uint8 or not target.flags.c_contiguous:
-            raise ValueError("the target must be contiguous and of type uint8")
-        self._rgb(target)
-
-    def _rgb(self, target: Optional[np.ndarray]) -> np.ndarray:
-        compressed = self.encoding == "compressed"
-        pixels = self._decompressed() if compressed else self.data
-        conversion = _TO_RGB["bgr8" if compressed else self.encoding][1]
-        shape = (pixels.shape[0], pixels.shape[1], 3)
-        # Given a target of another shape, OpenCV would leave it alone and allocate.
-        if target is not None and target.shape != shape:
-            raise FrameError("{1} x {0} pixels instead of {3} x {2}".format(*shape[:2], *target.shape[:2]))
-        if conversion is not None:
-            return cv2.cvtColor(pixels, conversion, dst=target)
-        if target is None:
-            return pixels.copy()
-        np.copyto(target, pixels)
-        return target
+        if self.encoding == "compressed":
+            return Pixels(self._decompressed(), "bgr8")
+        return Pixels(self.data, self.encoding)
 
     def _decompressed(self) -> np.ndarray:
         try:
@@ -76,6 +64,29 @@ class Image:
         if pixels is None:
             raise FrameError(f"{len(self.data)} bytes that are no readable image")
         return pixels
+
+
+class Pixels:
+    """An image that has been decompressed and is still in the order of colours of its source.
+
+    Attributes:
+        shape: (height, width, 3), of what :meth:`write_rgb` writes.
+    """
+
+    def __init__(self, data: np.ndarray, encoding: str):
+        self.shape = (data.shape[0], data.shape[1], 3)
+        self._data = data
+        self._conversion = _TO_RGB[encoding][1]
+
+    def write_rgb(self, target: np.ndarray) -> None:
+        """Write the pixels into ``target``, uint8 of :attr:`shape`, contiguous."""
+        # Given a target that does not fit, OpenCV would leave it alone and allocate.
+        if target.dtype != np.uint8 or not target.flags.c_contiguous or target.shape != self.shape:
+            raise ValueError(f"the target must be contiguous, of type uint8 and of shape {self.shape}")
+        if self._conversion is None:
+            np.copyto(target, self._data)
+        else:
+            cv2.cvtColor(self._data, self._conversion, dst=target)
 
 
 def encode(rgb: np.ndarray, encoding: str = "jpeg", quality: int = 90) -> bytes:

@@ -50,8 +50,10 @@ def predict(
     cross, velocity = covariances[:, 1], covariances[:, 2]
     spread[:, 0] += seconds * (cross + cross.swapaxes(1, 2)) + seconds**2 * velocity
     spread[:, 1] += seconds * velocity
-    growth = np.array([seconds**3 / 3.0, seconds**2 / 2.0, seconds])[:, None, None] * np.eye(wander.shape[1])
-    spread += growth * (wander * wander)[:, None, None, :]
+    growth = np.array([seconds**3 / 3.0, seconds**2 / 2.0, seconds])
+    diagonals = spread.diagonal(axis1=2, axis2=3)
+    diagonals.setflags(write=True)
+    diagonals += growth[:, None] * (wander * wander)[:, None, :]
     return ahead, spread
 
 

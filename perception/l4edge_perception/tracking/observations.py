@@ -22,6 +22,9 @@ CERTAIN_LOG_ODDS = np.log(CERTAIN / (1.0 - CERTAIN))
 """Higher scores, and ones as near to 0, say no more than this."""
 
 
+_DIAGONAL = np.eye(6)
+
+
 @dataclass(frozen=True)
 class Observations:
     """Usable detections of one image, best score first. M objects.
@@ -121,6 +124,6 @@ def _measurements(
     shares = np.array([config.centre_noise, config.centre_noise, config.size_noise, config.size_noise])
     variances = np.full((len(boxes), 6), UNKNOWN)
     variances[:, :4] = (np.hypot(shares * measured[:, 3:4], config.pixel_noise) * doubt[:, None]) ** 2
-    noise = variances[:, None, :] * np.eye(6)
+    noise = variances[:, None, :] * _DIAGONAL
     noise[located, 4:, 4:] = places.covariances[located] * (doubt[located] ** 2)[:, None, None]
     return measured, noise, located

@@ -152,7 +152,8 @@ def _print_table(results: Dict[str, Any]) -> None:
         table.add_row(name, *(str(row[key]) for key in ("p50_ms", "p99_ms", "received", "lost")))
     console = Console()
     console.print(table)
-    console.print("{plain} : shared = {ratio}, in place {ratio_in_place}; torn {torn}, leaked {leaked}".format(**results))
+    ratios = "{plain} : shared {ratio}, in place {ratio_in_place}; torn {torn}, leaked {leaked}"
+    console.print(ratios.format(**results))
     for end, row in results["killed"].items():
         console.print("{kills} {end} killed inside a frame: {failures} failures".format(end=end, **row))
     console.print("[dim]{machine}, load {load[0]} to {load[1]}, {executor} executor, {rate_hz} Hz".format(**results))

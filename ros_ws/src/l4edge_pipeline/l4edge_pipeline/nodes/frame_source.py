@@ -6,7 +6,7 @@ import numpy as np
 from rclpy.publisher import Publisher
 
 from l4edge_perception.recordings.cameras import to_camera_info, to_static_transform
-from l4edge_perception.recordings.images import FrameError, Image, to_image_message
+from l4edge_perception.recordings.images import FrameError, Pixels, to_image_message
 from l4edge_perception.recordings.messages import make, make_header
 from l4edge_perception.recordings.topics import CAMERA_FRAME
 from l4edge_perception.types import CameraModel
@@ -44,11 +44,11 @@ class FrameSourceNode(MeteredNode):
         self.say("camera", to_camera_info(camera, stamp_ns))
         self.say("camera_pose", to_static_transform(camera.camera_from_base, stamp_ns).transforms[0])
 
-    def take_frame(self, image: Callable[[], Image], stamp_ns: int, sequence: int, received_ns: int) -> bool:
+    def take_frame(self, open_image: Callable[[], Pixels], stamp_ns: int, sequence: int, received_ns: int) -> bool:
         """Put one frame into shared memory and tell its readers; False if it was dropped (and counted).
 
         Args:
-            image: gives the image or raises FrameError; called within the stage's measured time.
+            open_image: gives the image or raises FrameError; called within the stage's measured time.
             stamp_ns: when it was taken.
             sequence: count of the frame at its source.
             received_ns: steady clock, when it arrived.
@@ -57,16 +57,17 @@ class FrameSourceNode(MeteredNode):
         if frame is None:
             return False
         try:
-            pixels = image().decode()
+            pixels = open_image()
         except FrameError as error:
             frame.drop(str(error))
             return False
-        self.writer.write(pixels, "rgb8")
+        with self.writer.slot(*pixels.shape[:2], "rgb8") as shared:
+            pixels.write_rgb(shared)
         frame.finish()
         self.say("frame", self._handle_message(stamp_ns))
         frame.publish(self._sequence)
         self._sequence += 1
-        self._say_pixels(pixels, stamp_ns)
+        self._say_pixels(shared, stamp_ns)
         return True
 
     def _handle_message(self, stamp_ns: int) -> Any:

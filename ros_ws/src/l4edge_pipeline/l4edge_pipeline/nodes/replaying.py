@@ -72,6 +72,7 @@ class ReplayingNode(FrameSourceNode):
         else:
             pause = self.player.seconds_to_next()
             if pause > EXECUTOR_DELAY_S:
+                self.player.read_ahead()
                 spin(pause - EXECUTOR_DELAY_S)
                 return True
             time.sleep(max(0.0, pause))
@@ -121,7 +122,7 @@ class ReplayingNode(FrameSourceNode):
 
     def _release_frame(self, event: FrameEvent, received_ns: int) -> None:
         self.offered += 1
-        if self.take_frame(lambda: event.image, event.stamp_ns, event.sequence, received_ns):
+        if self.take_frame(event.image.open, event.stamp_ns, event.sequence, received_ns):
             self.waiting_for, self.waiting_since = event.stamp_ns, time.monotonic()
         self._say_progress()
 

@@ -35,7 +35,8 @@ class SensingNode(FrameSourceNode):
         def take(serialized: bytes, info: Dict[str, int]) -> None:
             received_ns = info["received_timestamp"] + time.monotonic_ns() - time.time_ns()
             message = decode(serialized, message_type)
-            self.take_frame(lambda: from_image_message(message), stamp_of(message.header), self._frames, received_ns)
+            stamp_ns = stamp_of(message.header)
+            self.take_frame(lambda: from_image_message(message).open(), stamp_ns, self._frames, received_ns)
             self._frames += 1
 
         return take

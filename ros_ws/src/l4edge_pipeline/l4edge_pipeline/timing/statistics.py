@@ -73,18 +73,10 @@ class LatencyHistogram:
         bucket = bisect_left(list(accumulate(self._counts)), rank)
         return min(max(_value(bucket), self._smallest), self._largest)
 
-    def merge(self, other: "LatencyHistogram") -> None:
-        """Add all that ``other`` has counted."""
-        self.count += other.count
-        self.refused += other.refused
-        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts)]
-        self._smallest = min(self._smallest, other._smallest)
-        self._largest = max(self._largest, other._largest)
-
 
 def _rank(q: float, count: int) -> int:
     if not 0 <= q <= 100:
-        raise ValueError("a percentile lies in 0..100, not {!r}".format(q))
+        raise ValueError(f"a percentile lies in 0..100, not {q!r}")
     # Multiply before dividing: 0.99 * 200 is 198.00000000000003 in some orders and would name the next rank.
     return max(1, math.ceil(q * count / 100))
 

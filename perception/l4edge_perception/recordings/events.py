@@ -31,10 +31,6 @@ class FrameEvent:
         """The pixels, see :meth:`Image.decode`."""
         return self.image.decode()
 
-    def decode_into(self, target: np.ndarray) -> None:
-        """The pixels written into ``target``, see :meth:`Image.decode_into`."""
-        self.image.decode_into(target)
-
     def checked(self) -> Union["FrameEvent", "RejectedEvent"]:
         """This frame, or where it cannot be decoded, what it counts as."""
         try:

@@ -21,7 +21,7 @@ def configure(node: Node, kind: Type[Configuration]) -> Configuration:
         InputError: a parameter has the wrong type or a value that ``kind`` refuses.
     """
     values = {}
-    for item in fields(kind):
+    for item in fields(kind):  # type: ignore[arg-type]
         if item.default is not MISSING and isinstance(item.default, PARAMETER_TYPES):
             values[item.name] = declare(node, item.name, item.default)
     try:

@@ -3,7 +3,7 @@
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.writer import BagWriter
@@ -73,7 +73,7 @@ class RecorderNode(PipelineNode):
 
 def header_stamp(serialized: bytes) -> int:
     """The stamp of a message that starts with a header, in nanoseconds, without reading the rest."""
-    order = "little" if serialized[1] & 1 else "big"  # second byte of the CDR encapsulation
+    order: Any = "little" if serialized[1] & 1 else "big"  # second byte of the CDR encapsulation
     seconds = int.from_bytes(serialized[4:8], order, signed=True)
     return max(0, seconds * 1_000_000_000 + int.from_bytes(serialized[8:12], order))
 

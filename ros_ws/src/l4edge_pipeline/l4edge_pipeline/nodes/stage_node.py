@@ -99,7 +99,7 @@ class PipelineNode(Node):
 
     def _readers(self, role: str, topic: str) -> int:
         """How many nodes of a replay read ``topic``."""
-        entries = [*self.table.stages.values(), *self.table.services.values()]
+        entries: List[Any] = [*self.table.stages.values(), *self.table.services.values()]
         names = {entry.name for entry in entries if topic in entry.inputs.values()}
         recorder = self.recorded and role not in UNRECORDED_ROLES
         source = role == "records"  # the node that plays the recording looks out for the end of each frame's way

@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional
+from typing import Callable, Dict, List, Mapping, Optional
 
 from l4edge_perception.errors import InputError
 
@@ -99,7 +99,7 @@ def describe_death(child: Child) -> str:
     return f"node {child.name} {how}{last} (its log: {child.log})"
 
 
-def wait_while(condition, seconds: float, step: float = 0.02) -> bool:
+def wait_while(condition: Callable[[], bool], seconds: float, step: float = 0.02) -> bool:
     """Whether ``condition()`` turned false within ``seconds``."""
     give_up = time.monotonic() + seconds
     while condition():

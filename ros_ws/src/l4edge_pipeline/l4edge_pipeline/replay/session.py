@@ -73,6 +73,7 @@ def _follow(group: ProcessGroup, source: Child, on_progress: Callable[[int], Non
     """Read what the source says until it ends by itself; returns the number of frames it offered."""
     offered = 0
     stream = source.process.stdout
+    assert stream is not None  # noqa: S101 (the source was started with a pipe)
     while True:
         ready, _, _ = select.select([stream], [], [], 0.2)
         line = stream.readline() if ready else b""

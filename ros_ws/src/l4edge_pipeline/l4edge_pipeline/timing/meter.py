@@ -1,7 +1,7 @@
 """Times and counts what a stage does with each frame; the only writer of stage records."""
 
 import time
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from l4edge_pipeline.timing.records import Outcome, StageRecord
 
@@ -35,7 +35,7 @@ class Pass:
         """The frame is given up."""
         self._emit(Outcome.DROPPED, detail=reason)
 
-    def _emit(self, outcome: Outcome, output_sequence: int = 0, **values) -> None:
+    def _emit(self, outcome: Outcome, output_sequence: int = 0, **values: Any) -> None:
         stamp_ns, frame_id, sequence = self._frame
         self._meter.emit(StageRecord(
             stage=self._meter.stage, node=self._meter.node, stamp_ns=stamp_ns, frame_id=frame_id,

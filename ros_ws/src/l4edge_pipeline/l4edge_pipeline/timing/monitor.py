@@ -43,9 +43,8 @@ class StageHealth:
         values: Values = {outcome.name.lower(): count for outcome, count in self._counts.items()}
         values["deadline_misses"] = self._misses
         if self._histogram.count:
-            values.update(
-                {f"p{share}_ms": round(self._histogram.percentile(share), 3) for share in (50, 90, 99)}
-            )
+            percentiles = {f"p{share}_ms": self._histogram.percentile(share) for share in (50, 90, 99)}
+            values.update({name: round(value, 3) for name, value in percentiles.items() if value is not None})
         if self._last_record_ns is None:
             return "ok", "no frame yet", values
         if now_ns - self._last_record_ns > self._silence_ns:

@@ -108,7 +108,8 @@ def points_from_boxes_3d(boxes_3d: Detections3D) -> GroundPoints:
     to_end = boxes_3d.sizes[:, 0] / np.maximum(np.abs(np.cos(aspect)), 1e-6)
     to_flank = boxes_3d.sizes[:, 1] / np.maximum(np.abs(np.sin(aspect)), 1e-6)
     nearer = 0.5 * np.minimum(to_end, to_flank) / np.maximum(distance, 1e-6)
-    covariances = np.broadcast_to(np.eye(2) * boxes_3d.position_std**2, (len(boxes_3d), 2, 2))
+    covariances = np.zeros((len(boxes_3d), 2, 2))
+    covariances[:, (0, 1), (0, 1)] = boxes_3d.position_std**2
     return GroundPoints(centres * (1.0 - np.minimum(nearer, 1.0))[:, None], covariances, boxes_3d.sizes)
 
 

@@ -95,6 +95,7 @@ def drive(
     help="Images a validation or test drive.",
 )
 @size_option
+@click.option("--visits", is_flag=True, help="Look at signs and lights of all meanings instead of driving.")
 @click.option("--processes", default=2, show_default=True, type=click.IntRange(1, 256), help="Drives at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is there as JSON.")
 def dataset(
@@ -105,6 +106,7 @@ def dataset(
     frames: int,
     held_out_frames: int,
     size: tuple[int, int],
+    visits: bool,
     processes: int,
     as_json: bool,
 ) -> None:
@@ -120,7 +122,7 @@ def dataset(
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("Driving")
-        for done, total in write_dataset(out, counts, size, processes):
+        for done, total in write_dataset(out, counts, size, processes, visits):
             progress.update(task, completed=done, total=total)
     there = {split: len(list((out / split).glob("drive_??????"))) for split in counts}
     console.print(f"{out}: " + ", ".join(f"{number} {split}" for split, number in there.items()) + " drives")

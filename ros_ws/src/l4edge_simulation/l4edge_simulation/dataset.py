@@ -54,7 +54,10 @@ ARRAYS = {
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One drive to write: drive ``index`` of a split, ``frames`` images of ``width`` by ``height``."""
+    """One drive to write: drive ``index`` of a split, ``frames`` images of ``width`` by ``height``.
+
+    With ``visits`` the ego is put before signs and lights, see ``visits.py``, instead of driving.
+    """
 
     folder: Path
     split: str
@@ -62,21 +65,22 @@ class Task:
     frames: int
     width: int
     height: int
+    visits: bool = False
 
 
 def write_dataset(
-    out: Path, counts: dict[str, tuple[int, int]], size: tuple[int, int], processes: int
+    out: Path, counts: dict[str, tuple[int, int]], size: tuple[int, int], processes: int, visits: bool = False
 ) -> Iterator[tuple[int, int]]:
     """Write all drives that ``out`` does not hold yet; yields (done, of how many) at the start and after each.
 
     Args:
         counts: split to (drives, images a drive). size: width and height of the images.
-        processes: drives at a time.
+        processes: drives at a time. visits: look at signs and lights instead of driving.
 
     Raises:
         InputError: ``out`` holds a drive of another size, number of images or version of the simulator.
     """
-    tasks = missing_drives(out, counts, size)
+    tasks = missing_drives(out, counts, size, visits)
     yield 0, len(tasks)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         futures = [pool.submit(write_drive, task) for task in tasks]
@@ -89,17 +93,20 @@ def write_dataset(
                 future.cancel()
 
 
-def missing_drives(out: Path, counts: dict[str, tuple[int, int]], size: tuple[int, int]) -> list[Task]:
+def missing_drives(
+    out: Path, counts: dict[str, tuple[int, int]], size: tuple[int, int], visits: bool = False
+) -> list[Task]:
     """The drives that ``out`` does not hold yet; arguments and errors as of :func:`write_dataset`."""
     tasks = []
     for split, (drives, frames) in counts.items():
         for index in range(drives):
-            task = Task(out / split / f"drive_{index:06d}", split, index, frames, *size)
+            task = Task(out / split / f"drive_{index:06d}", split, index, frames, *size, visits)
             if not task.folder.exists():
                 tasks.append(task)
-            elif _made_as(task.folder) != (SIMULATOR_VERSION, frames, *size):
+            elif _made_as(task.folder) != (SIMULATOR_VERSION, frames, *size, visits):
                 raise InputError(
-                    f"{task.folder}: holds another size, number of images or simulator version; choose another folder"
+                    f"{task.folder}: holds another size, number of images, simulator version or kind of drive; "
+                    "choose another folder"
                 )
     return tasks
 
@@ -107,6 +114,7 @@ def missing_drives(out: Path, counts: dict[str, tuple[int, int]], size: tuple[in
 def write_drive(task: Task) -> None:
     """Simulate one drive and write it, whole or not at all."""
     from l4edge_simulation.simulation import Simulation
+    from l4edge_simulation.visits import visit
 
     seed = drive_seed(task.split, task.index)
     rng = stream(seed, "sampling")
@@ -119,11 +127,14 @@ def write_drive(task: Task) -> None:
         images = unfinished / "images"
         images.mkdir()
         for number in range(task.frames):
+            if task.visits:
+                visit(simulation, rng)
             seen = simulation.observe()
             (images / f"{number:06d}.jpg").write_bytes(simulation.camera.jpeg(seen.image))
             truths.append(seen.ground_truth)
             standing = seen.true_ego.speed < STANDING_SPEED
-            simulation.advance(STANDING_SPACING_S if standing else spacing)
+            if not task.visits:
+                simulation.advance(STANDING_SPACING_S if standing else spacing)
         (unfinished / "ground_truth.npz").write_bytes(pack(truths))
         description = json.dumps(_describe(simulation, task, spacing), indent=1)
         (unfinished / "drive.json").write_text(description, encoding="utf-8")
@@ -155,6 +166,7 @@ def _describe(simulation: "Simulation", task: Task, spacing: float) -> dict:
         "split": task.split,
         "frames": task.frames,
         "spacing_s": spacing,
+        "visits": task.visits,
         "theme": simulation.world.state.layout.theme,
         "look": dataclasses.asdict(simulation.look),
         "camera_pose": dataclasses.asdict(simulation.camera_pose),
@@ -170,10 +182,11 @@ def _describe(simulation: "Simulation", task: Task, spacing: float) -> dict:
 
 
 def _made_as(folder: Path) -> tuple:
-    """Simulator version, number of images and their size of a drive on disk; () where it does not say."""
+    """Simulator version, number of images, their size and whether of visits; () where a drive does not say."""
     try:
         drive = json.loads((folder / "drive.json").read_text(encoding="utf-8"))
-        return drive["simulator_version"], drive["frames"], drive["camera"]["width"], drive["camera"]["height"]
+        size = drive["camera"]["width"], drive["camera"]["height"]
+        return drive["simulator_version"], drive["frames"], *size, drive.get("visits", False)
     except (OSError, ValueError, KeyError, TypeError):
         return ()
 

@@ -94,7 +94,7 @@ def wait_for_node(parent, module, tmp_path):
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         listing = subprocess.run(
-            ["ps", "-o", "pid,args", "--ppid", str(parent)], capture_output=True, text=True, check=False
+            ["ps", "-ww", "-o", "pid,args", "--ppid", str(parent)], capture_output=True, text=True, check=False
         )
         for line in listing.stdout.splitlines():
             if module in line and list((tmp_path / "out").glob("*/bag.part/*.mcap")):

@@ -82,3 +82,20 @@ def test_a_failed_drive_leaves_nothing(renderer, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_drive(task)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_visits_show_every_state_of_lights_that_a_drive_has(renderer):
+    from l4edge_simulation.appearance import stream
+    from l4edge_simulation.simulation import Simulation
+    from l4edge_simulation.visits import visit
+
+    simulation = Simulation(5, "train", 10.0, renderer)
+    assert simulation.world.state.layout.lights
+    rng = stream(5, "sampling")
+    seen = set()
+    for _ in range(25):
+        visit(simulation, rng)
+        truth = simulation.observe().ground_truth
+        seen |= {word for word, ignore in zip(truth.attributes, truth.ignore, strict=True) if not ignore and word}
+    assert {"red", "amber", "green", "off"} <= seen
+    assert {"stop", "yield", "priority"} & seen

@@ -1,0 +1,1 @@
+"""Quantization: number formats, scales, schemes of rows, scores, and the modules that train and export them."""

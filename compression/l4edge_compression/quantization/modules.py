@@ -6,7 +6,7 @@ backward pass is straight through inside the range (LSQ, Esser et al., ICLR 2020
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional
 from l4edge_compression.quantization.formats import LevelSet, Rounding, project
 from l4edge_compression.quantization.observers import Calibration, RangeObserver
 from l4edge_compression.quantization.row_scales import ScaleRule, row_scales
+from l4edge_compression.quantization.scales import learned_scale_factor
 from l4edge_compression.quantization.straight_through import Codes, Rows, column
 from l4edge_perception.errors import InputError
 
@@ -49,7 +50,9 @@ class RowQuantizer(nn.Module):
         granularity: Granularity = "layer",
         rule: ScaleRule = "absmax",
         rounding: Rounding = "nearest",
+        aligned: float | None = None,
         progressive: bool = False,
+        name: str = "weight",
     ):
         """Start with all rows in the first format and scales fitted to the weight, (O, ...)."""
         super().__init__()
@@ -57,6 +60,8 @@ class RowQuantizer(nn.Module):
         self.granularity = granularity
         self.rule = rule
         self.rounding: Rounding = rounding
+        self.aligned = aligned
+        self.name = name
         self.enabled = True
         self._steps = 0
         rows = len(weight)
@@ -82,16 +87,18 @@ class RowQuantizer(nn.Module):
             self.fit(weight)
         elif self.granularity == "row" and bool((before != self.assignment).any()):
             # A row that changes its format starts from a fitted scale; the others keep what they learned.
-            fitted = row_scales(weight, self.formats, self.assignment, "mse", self.granularity, self.rounding)
             with torch.no_grad():
-                self.scale.copy_(torch.where(before != self.assignment, fitted, self.scale))
+                self.scale.copy_(torch.where(before != self.assignment, self._fitted(weight), self.scale))
 
     def fit(self, weight: Tensor) -> None:
         """Fit the scales to a weight, (O, ...); learned ones to the least squared error."""
-        rule: ScaleRule = "mse" if self.rule == "learned" else self.rule
         with torch.no_grad():
-            fitted = row_scales(weight, self.formats, self.assignment, rule, self.granularity, self.rounding)
-            self.scale.copy_(fitted.clamp(min=_LEAST_SCALE))
+            self.scale.copy_(self._fitted(weight))
+
+    def _fitted(self, weight: Tensor) -> Tensor:
+        return row_scales(
+            weight, self.formats, self.assignment, self.rule, self.granularity, self.rounding, self.aligned, self.name
+        ).clamp(min=_LEAST_SCALE)
 
     def row_formats(self) -> list[str]:
         """Return the name of each row's format."""
@@ -137,10 +144,8 @@ class RowQuantizer(nn.Module):
         if self.training and torch.is_grad_enabled():
             self._follow(weight)
         levels = self.integers(weight) * column(self.steps(), weight)
-        count = weight.numel() if self.granularity == "layer" else weight[0].numel()
-        factor = (count * 2 ** (self.formats[0].bits - 1)) ** -0.5  # LSQ, section 2.2
         limit = column(self._limit(), weight)
-        result = Rows.apply(weight, self.scale, levels, limit, self.granularity == "layer", factor)
+        result = Rows.apply(weight, self.scale, levels, limit, self.granularity == "layer", self._factor(weight))
         if self.mask is not None:
             result = torch.where(self.mask, result, weight)
         return result
@@ -150,6 +155,13 @@ class RowQuantizer(nn.Module):
         if self.rule != "learned" and (self.rule != "mse" or self._steps % _SEARCH_EVERY == 0):
             self.fit(weight)
         self._steps += 1
+
+    def _factor(self, weight: Tensor) -> float:
+        """What a learned scale's gradient is multiplied by, so that its step has the size that LSQ gives it."""
+        if self.rule != "learned":
+            return 1.0
+        count = weight.numel() if self.granularity == "layer" else weight[0].numel()
+        return learned_scale_factor(count, min(len(levels.magnitudes) - levels.has_zero for levels in self.formats))
 
     def _limit(self) -> Tensor:
         """Up to which magnitude gradients pass, (O,): the scale; 1 for binary rows, whose scale is a mean."""

@@ -1,4 +1,7 @@
-"""Forward on integers, backward straight through inside the range; learned scales as in LSQ (Esser et al., ICLR 2020)."""
+"""Forward on integers, backward straight through inside the range.
+
+Learned scales as in LSQ (Esser et al., "Learned Step Size Quantization", ICLR 2020).
+"""
 
 from __future__ import annotations
 
@@ -60,5 +63,5 @@ class Codes(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return passed, None, None, None, None, None
         # d(output)/d(scale) is (output - x) / scale inside the range and output / scale outside: two dot products.
-        slope = ((gradient * output).sum() - (passed * values).sum()) / scale
+        slope = (torch.dot(gradient.flatten(), output.flatten()) - torch.dot(passed.flatten(), values.flatten())) / scale
         return passed, slope * ctx.factor, None, None, None, None

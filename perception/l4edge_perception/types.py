@@ -19,6 +19,16 @@ import numpy as np
 OBJECT_CLASSES = ("car", "truck", "pedestrian", "cyclist", "sign", "light")
 """What the detectors of this project find; ``class_ids`` everywhere are indices into this tuple."""
 
+SIGN_MEANINGS = ("stop", "yield", "speed_30", "speed_50", "speed_80", "priority")
+LIGHT_STATES = ("red", "amber", "green", "off")
+MEANINGS = (*SIGN_MEANINGS, *LIGHT_STATES, "none")
+"""What a sign tells or a light shows; "none" for what cannot be read. Columns of ``meanings`` follow this tuple."""
+
+
+def unread(count: int) -> np.ndarray:
+    """(count, len(MEANINGS)) float32 zeros: the meanings of objects that nobody has read."""
+    return np.zeros((count, len(MEANINGS)), np.float32)
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -29,12 +39,19 @@ class Detections:
         boxes: (N, 4) float32, x_min y_min x_max y_max, pixels of the full image.
         scores: (N,) float32 in 0..1 (a foreign detector may use another monotone scale).
         class_ids: (N,) int32, indices into ``OBJECT_CLASSES``.
+        meanings: (N, len(MEANINGS)) float32, probabilities of what each sign or light means; a row of zeros where
+            nobody has read it. Left out, all rows are.
     """
 
     stamp_ns: int
     boxes: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
+    meanings: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.meanings is None:
+            object.__setattr__(self, "meanings", unread(len(self.scores)))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -48,7 +65,9 @@ class Detections:
 
     def select(self, index: np.ndarray) -> "Detections":
         """The objects at ``index`` (a mask or integer indices)."""
-        return Detections(self.stamp_ns, self.boxes[index], self.scores[index], self.class_ids[index])
+        return Detections(
+            self.stamp_ns, self.boxes[index], self.scores[index], self.class_ids[index], self.meanings[index]
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,8 @@ class Tracks:
             unknown (no camera model, no ego pose, above the horizon).
         velocities: (N, 2) float64, metres per second, ``map`` frame; NaN while unknown.
         sizes: (N, 3) float32, length width height in metres; NaN while unknown.
+        meanings: (N, len(MEANINGS)) float32, probabilities of what each sign or light means, all its sightings
+            together; a row of zeros where nobody has read it. Left out, all rows are.
     """
 
     stamp_ns: int
@@ -79,6 +100,11 @@ class Tracks:
     positions: np.ndarray
     velocities: np.ndarray
     sizes: np.ndarray
+    meanings: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.meanings is None:
+            object.__setattr__(self, "meanings", unread(len(self.ids)))
 
     def __len__(self) -> int:
         return len(self.ids)

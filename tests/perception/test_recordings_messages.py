@@ -27,6 +27,7 @@ from l4edge_perception.recordings.messages import from_message, make, make_heade
 from l4edge_perception.recordings.points import from_point_cloud, to_point_cloud
 from l4edge_perception.recordings.typestore import load_typestore
 from l4edge_perception.types import (
+    MEANINGS,
     CameraModel,
     ControlCommand,
     Detections,
@@ -50,8 +51,15 @@ def floats(*shape, kind=np.float32):
     return RANDOM.uniform(-90.0, 90.0, shape).astype(kind)
 
 
+def meanings(count):
+    table = floats(count, len(MEANINGS))
+    table[::2] = 0.0  # nobody has read these
+    return table
+
+
 def detections(count):
-    return Detections(STAMP, floats(count, 4), floats(count), np.arange(count, dtype=np.int32) % 6)
+    class_ids = np.arange(count, dtype=np.int32) % 6
+    return Detections(STAMP, floats(count, 4), floats(count), class_ids, meanings(count))
 
 
 def tracks(count):
@@ -67,6 +75,7 @@ def tracks(count):
         floats(count, 2, kind=np.float64),
         floats(count, 2, kind=np.float64),
         floats(count, 3),
+        meanings(count),
     )
     for array in (table.positions, table.velocities, table.sizes):
         array[~located] = np.nan
@@ -191,6 +200,21 @@ def test_numbers_of_objects_that_int64_does_not_hold(value):
     message.objects[1].object_id = 2**63
     with pytest.raises(ValueError, match="object_id above"):
         from_message(through_bytes(message))
+
+
+@pytest.mark.parametrize(("probabilities", "reason"), [([0.5, 0.5], "2 prob"), ([np.nan] * len(MEANINGS), "number")])
+def test_meanings_that_are_none(probabilities, reason):
+    message = to_message(tracks(2))
+    message.objects[1].meaning = make(
+        "l4edge_msgs/msg/ObjectMeaning", probabilities=np.array(probabilities, np.float32)
+    )
+    with pytest.raises(ValueError, match=reason):
+        from_message(through_bytes(message))
+
+
+def test_the_message_names_the_meanings_in_their_order():
+    constants = load_typestore().types["l4edge_msgs/msg/ObjectMeaning"]
+    assert [getattr(constants, word.upper()) for word in MEANINGS] == list(range(len(MEANINGS)))
 
 
 class TestCamera:

@@ -12,6 +12,7 @@ import numpy as np
 from l4edge_perception.recordings.topics import BASE_FRAME, CAMERA_FRAME, MAP_FRAME
 from l4edge_perception.recordings.typestore import load_typestore
 from l4edge_perception.types import (
+    MEANINGS,
     ControlCommand,
     Detections,
     EgoState,
@@ -19,6 +20,7 @@ from l4edge_perception.types import (
     Route,
     Tracks,
     Trajectory,
+    unread,
 )
 
 NANOSECONDS = 1_000_000_000
@@ -120,6 +122,26 @@ def _classifications(class_ids: np.ndarray, probabilities: np.ndarray) -> List[A
     return [kind(*fields) for fields in zip(class_ids.tolist(), probabilities.tolist())]
 
 
+def _meanings(probabilities: np.ndarray) -> List[Any]:
+    kind = message_class("l4edge_msgs/msg/ObjectMeaning")
+    nothing = kind(np.zeros(0, np.float32))
+    rows = np.asarray(probabilities, np.float32)
+    return [kind(row) if read else nothing for row, read in zip(rows, rows.any(axis=1).tolist())]
+
+
+def _to_meanings(objects: Sequence[Any]) -> np.ndarray:
+    table = unread(len(objects))
+    for row, entry in zip(table, objects):
+        probabilities = entry.meaning.probabilities
+        if len(probabilities):
+            if len(probabilities) != len(MEANINGS):
+                raise ValueError(f"a meaning with {len(probabilities)} probabilities, not {len(MEANINGS)}")
+            row[:] = probabilities
+    if not np.isfinite(table).all():
+        raise ValueError("the probability of a meaning is not a number")
+    return table
+
+
 def _boxes(corners: np.ndarray) -> List[Any]:
     kind = message_class("l4edge_msgs/msg/BoundingBox2D")
     return [kind(*row) for row in corners.tolist()]
@@ -151,7 +173,7 @@ def _identifiers(objects: Sequence[Any]) -> np.ndarray:
 
 def _from_detections(value: Detections, sequence: int, _: int) -> Any:
     kind = message_class("l4edge_msgs/msg/Detection2D")
-    columns = (_classifications(value.class_ids, value.scores), _boxes(value.boxes))
+    columns = (_classifications(value.class_ids, value.scores), _boxes(value.boxes), _meanings(value.meanings))
     detections = [kind(*fields) for fields in zip(*columns)]
     header = make_header(value.stamp_ns, CAMERA_FRAME)
     return make("l4edge_msgs/msg/Detection2DArray", header=header, sequence=sequence, detections=detections)
@@ -164,6 +186,7 @@ def _to_detections(message: Any) -> Detections:
         _table([_corners(entry.box) for entry in objects], 4, np.float32),
         np.array([entry.classification.probability for entry in objects], np.float32),
         _labels(objects),
+        _to_meanings(objects),
     )
 
 
@@ -179,6 +202,7 @@ def _from_tracks(value: Tracks, sequence: int, _: int) -> Any:
         _vectors(value.sizes),
         value.ages_s.tolist(),
         value.unseen_s.tolist(),
+        _meanings(value.meanings),
     )
     objects = [kind(*fields) for fields in zip(*columns)]
     header = make_header(value.stamp_ns, MAP_FRAME)
@@ -204,6 +228,7 @@ def _to_tracks(message: Any) -> Tracks:
         positions,
         velocities,
         sizes,
+        _to_meanings(objects),
     )
 
 

@@ -112,7 +112,7 @@ LEVEL_SETS: dict[str, LevelSet] = {
 }
 """Sets with a fixed name. Elastic significant bits go by ``esb(bits,significant)``; see ``esb.py``."""
 
-_ELASTIC = re.compile(r"u?esb\((\d+),(\d+)\)(_midrise)?")
+_ELASTIC = re.compile(r"u?esb\(\d+,\d+\)(_formula)?")
 
 
 def level_set(name: str) -> LevelSet:

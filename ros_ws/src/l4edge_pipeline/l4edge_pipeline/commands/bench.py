@@ -5,6 +5,7 @@ import click
 from l4edge_pipeline.cli import LazyGroup
 
 BENCHMARKS = {
+    "esb": ("l4edge_pipeline.commands.bench_esb", "Elastic number formats against published constants."),
     "transport": ("l4edge_pipeline.commands.bench_transport", "Camera frames between processes: topic or shared."),
     "tracking": ("l4edge_pipeline.commands.bench_tracking", "The tracker on real recordings, beside named peers."),
 }

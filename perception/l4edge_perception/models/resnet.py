@@ -1,9 +1,9 @@
 """Residual networks: torchvision's ResNet-18 and ResNet-50, and the ResNet-20 for pictures of 32 x 32 pixels.
 
-Parameter names and shapes are torchvision's (``conv1``, ``bn1``, ``layer1.0.conv1``, ``layer2.0.downsample.0``, ``fc``), so
+Parameter names and shapes are torchvision's (``conv1``, ``bn1``, ``layer1.0.conv1``, ``layer2.0.downsample.0``), so
 public checkpoints load. ResNet-20 has the same names, with three stages and 1x1 convolutions where the width doubles.
 
-Sources: He et al. 2015, arXiv 1512.03385, table 1 and section 4.2; the stride of a bottleneck is on its 3x3 convolution,
+Source: He et al. 2015, arXiv 1512.03385, table 1 and section 4.2; a bottleneck strides in its 3x3 convolution,
 as in torchvision.
 """
 

@@ -1,7 +1,7 @@
 """Vision transformers of the DeiT form: patches and a class token through blocks of attention and perceptron.
 
-Parameter names and shapes are those of timm's DeiT-T/S/B, so public checkpoints load (``checkpoints``). The forward pass
-is a fixed list of operations for any batch, which ``torch.fx`` can trace and a quantizer can walk.
+Parameter names and shapes are those of timm's DeiT-T/S/B, so public checkpoints load (``checkpoints``). The forward
+pass is a fixed list of operations for any batch, which ``torch.fx`` can trace and a quantizer can walk.
 
 Sources: Dosovitskiy et al. 2020, arXiv 2010.11929, section 3.1; Touvron et al. 2020, arXiv 2012.12877, table 1.
 """

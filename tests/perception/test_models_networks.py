@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from l4edge_perception.errors import InputError
-from l4edge_perception.models.checkpoints import load_checkpoint
+from l4edge_perception.models.checkpoints import load_weights
 from l4edge_perception.models.mobilenet import mobilenet_v2
 from l4edge_perception.models.resnet import resnet18, resnet20, resnet50
 from l4edge_perception.models.vision_transformer import VisionTransformer, deit_base, deit_small, deit_tiny
@@ -174,7 +174,7 @@ def huggingface_state(network, prefix):
 def test_a_huggingface_checkpoint_gives_the_same_outputs(tmp_path, prefix):
     trained, fresh = small_transformer(1), small_transformer(2)
     torch.save(huggingface_state(trained, prefix), tmp_path / "pytorch_model.bin")
-    load_checkpoint(fresh, tmp_path / "pytorch_model.bin")
+    load_weights(fresh, tmp_path / "pytorch_model.bin")
     images = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(fresh(images), trained(images), rtol=0, atol=0)
 
@@ -186,7 +186,7 @@ def test_a_huggingface_checkpoint_gives_the_same_outputs(tmp_path, prefix):
 def test_weights_are_found_where_training_scripts_put_them(tmp_path, wrap):
     trained, fresh = small_transformer(1), small_transformer(2)
     torch.save(wrap(trained.state_dict()), tmp_path / "a.pt")
-    load_checkpoint(fresh, tmp_path / "a.pt")
+    load_weights(fresh, tmp_path / "a.pt")
     assert all(torch.equal(value, fresh.state_dict()[name]) for name, value in trained.state_dict().items())
 
 
@@ -209,7 +209,7 @@ def test_safetensors_are_read_without_a_further_library(tmp_path):
     state = trained.state_dict()
     state["fc.weight"] = state["fc.weight"].half()
     write_safetensors(tmp_path / "model.safetensors", state)
-    load_checkpoint(fresh, tmp_path / "model.safetensors")
+    load_weights(fresh, tmp_path / "model.safetensors")
     assert torch.equal(fresh.conv1.weight, trained.conv1.weight)
     assert torch.equal(fresh.bn1.running_mean, trained.bn1.running_mean)
     assert torch.equal(fresh.fc.weight, trained.fc.weight.half().float())
@@ -221,8 +221,8 @@ def test_another_number_of_classes_loads_all_but_the_head(tmp_path):
     network = resnet20(4)
     kept = network.fc.weight.clone()
     with pytest.raises(InputError, match=r"fc\.weight: shape \(10, 64\), the network has \(4, 64\); load with_head"):
-        load_checkpoint(network, tmp_path / "a.pt")
-    load_checkpoint(network, tmp_path / "a.pt", with_head=False)
+        load_weights(network, tmp_path / "a.pt")
+    load_weights(network, tmp_path / "a.pt", with_head=False)
     assert torch.equal(network.fc.weight, kept)
 
 
@@ -246,33 +246,33 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing(tmp_path,
     before = {name: value.clone() for name, value in network.state_dict().items()}
     torch.save(change(resnet20().state_dict()), tmp_path / "a.pt")
     with pytest.raises(InputError, match=message):
-        load_checkpoint(network, tmp_path / "a.pt")
+        load_weights(network, tmp_path / "a.pt")
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_old_checkpoints_without_batch_counters_load(tmp_path):
     torch.save({k: v for k, v in resnet20().state_dict().items() if "num_batches" not in k}, tmp_path / "a.pt")
-    load_checkpoint(resnet20(), tmp_path / "a.pt")
+    load_weights(resnet20(), tmp_path / "a.pt")
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        load_checkpoint(resnet20(), tmp_path / "a.pt")
+        load_weights(resnet20(), tmp_path / "a.pt")
     for name in ("a.pt", "a.safetensors"):
         (tmp_path / name).write_bytes(b"\x09\0\0\0\0\0\0\0not json")
         with pytest.raises(InputError, match=name):
-            load_checkpoint(resnet20(), tmp_path / name)
+            load_weights(resnet20(), tmp_path / name)
     write_safetensors(tmp_path / "cut.safetensors", {"weight": torch.ones(100)})
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:-8])
     with pytest.raises(InputError, match="not a whole safetensors file"):
-        load_checkpoint(resnet20(), tmp_path / "cut.safetensors")
+        load_weights(resnet20(), tmp_path / "cut.safetensors")
 
 
 def test_parts_of_an_attention_and_distilled_networks_are_refused(tmp_path):
     state = huggingface_state(small_transformer(1), "vit.")
     torch.save(without(state, "vit.encoder.layer.1.attention.attention.key.weight"), tmp_path / "a.pt")
     with pytest.raises(InputError, match=r"blocks\.1\.attn\.key\.weight: missing"):
-        load_checkpoint(small_transformer(2), tmp_path / "a.pt")
+        load_weights(small_transformer(2), tmp_path / "a.pt")
     torch.save({**state, "vit.embeddings.distillation_token": torch.ones(1, 1, 24)}, tmp_path / "b.pt")
     with pytest.raises(InputError, match="distilled"):
-        load_checkpoint(small_transformer(2), tmp_path / "b.pt")
+        load_weights(small_transformer(2), tmp_path / "b.pt")

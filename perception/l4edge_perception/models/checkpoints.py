@@ -51,7 +51,7 @@ SAFETENSORS_TYPES = {
 }
 
 
-def load_checkpoint(network: nn.Module, path: str | Path, with_head: bool = True) -> None:
+def load_weights(network: nn.Module, path: str | Path, with_head: bool = True) -> None:
     """Fill ``network`` with the weights of a public checkpoint.
 
     Args:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from l4edge_compression.quantization.esb import Reference
 from l4edge_compression.quantization.formats import LevelSet, Rounding, project
 from l4edge_compression.quantization.observers import Calibration, RangeObserver
 from l4edge_compression.quantization.row_scales import ScaleRule, row_scales
@@ -50,7 +51,7 @@ class RowQuantizer(nn.Module):
         granularity: Granularity = "layer",
         rule: ScaleRule = "absmax",
         rounding: Rounding = "nearest",
-        aligned: float | None = None,
+        reference: Reference = "normal",
         progressive: bool = False,
         name: str = "weight",
     ):
@@ -60,7 +61,7 @@ class RowQuantizer(nn.Module):
         self.granularity = granularity
         self.rule = rule
         self.rounding: Rounding = rounding
-        self.aligned = aligned
+        self.reference: Reference = reference
         self.name = name
         self.enabled = True
         self._steps = 0
@@ -97,7 +98,7 @@ class RowQuantizer(nn.Module):
 
     def _fitted(self, weight: Tensor) -> Tensor:
         return row_scales(
-            weight, self.formats, self.assignment, self.rule, self.granularity, self.rounding, self.aligned, self.name
+            weight, self.formats, self.assignment, self.rule, self.granularity, self.rounding, self.reference, self.name
         ).clamp(min=_LEAST_SCALE)
 
     def row_formats(self) -> list[str]:

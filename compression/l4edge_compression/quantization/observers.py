@@ -41,7 +41,8 @@ class RangeObserver:
 
     Attributes:
         low, high: least and greatest value so far.
-        count, square_sum: number of values, sum of their squares.
+        count: number of values.
+        positive_count, positive_squares: number of values above zero, sum of their squares.
         integral: whether all were whole numbers from 0 to 255, as pixels are.
         histogram: (2 * HALF_BINS,) counts between -limit and limit.
         limit: a power of two.
@@ -51,15 +52,16 @@ class RangeObserver:
         self.low = math.inf
         self.high = -math.inf
         self.count = 0
-        self.square_sum = 0.0
+        self.positive_count = 0
+        self.positive_squares = 0.0
         self.integral = True
         self.limit = 0.0
         self.histogram = torch.zeros(2 * HALF_BINS, dtype=torch.float64)
 
     @property
     def root_mean_square(self) -> float:
-        """Of all values seen; for values behind a ReLU the deviation of the half-normal distribution."""
-        return math.sqrt(self.square_sum / max(self.count, 1))
+        """Of all values above zero: behind a ReLU, the deviation of the half-normal distribution."""
+        return math.sqrt(self.positive_squares / max(self.positive_count, 1))
 
     def update(self, values: Tensor, name: str = "activation") -> None:
         """Take in one batch, any shape.
@@ -75,7 +77,8 @@ class RangeObserver:
             raise InputError(f"{name}: calibration met values that are not finite; check the weights and the data")
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.count += values.numel()
-        self.square_sum += float(values.norm()) ** 2
+        self.positive_count += int((values > 0).sum())
+        self.positive_squares += float((values if low >= 0 else values.clamp(min=0)).norm()) ** 2
         if self.integral:
             self.integral = low >= 0 and high <= 255 and bool((values == values.round()).all())
         greatest = max(-low, high)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from l4edge_compression.quantization.esb import Reference, aligned_scales, named_format
 from l4edge_compression.quantization.formats import LevelSet, Rounding
 from l4edge_compression.quantization.scales import as_rows, choose_scales, positive
 
@@ -21,7 +22,7 @@ def row_scales(
     rule: ScaleRule,
     granularity: Literal["layer", "row"],
     rounding: Rounding = "nearest",
-    aligned: float | None = None,
+    reference: Reference = "normal",
     name: str = "weight",
 ) -> Tensor:
     """Return (O,) float32 the value of the largest level in each row.
@@ -29,10 +30,10 @@ def row_scales(
     Args:
         weight: (O, ...).
         formats, assignment: the formats, and (O,) which of them each row has.
-        rule: how to choose; ``learned`` starts at the least squared error, and so does ``aligned`` without a number.
+        rule: how to choose; ``learned`` starts at the least squared error, ``aligned`` is for ESB formats only.
         granularity: one alpha for the layer (repeated), or one per row.
         rounding: of sets of powers of two.
-        aligned: for the rule of that name, the largest level in standard deviations of the tensor or row.
+        reference: what the rule ``aligned`` aligns with.
         name: of the layer, for messages.
 
     Raises:
@@ -42,9 +43,9 @@ def row_scales(
         rows = as_rows(weight, name).abs().mean(1)
         rows = rows.mean().expand_as(rows) if granularity == "layer" else rows
         return positive(rows, formats[0]).float()
-    if rule == "aligned" and aligned is not None:
+    if rule == "aligned":
         rows = as_rows(weight, name)
-        spread = rows.std(correction=0).expand(len(rows)) if granularity == "layer" else rows.std(1, correction=0)
-        return positive(spread * aligned, formats[0]).float()
+        whole = rows.reshape(1, -1) if granularity == "layer" else rows
+        return aligned_scales(whole, named_format(formats[0].name), reference).expand(len(rows)).float()
     method: Literal["absmax", "mse"] = "absmax" if rule == "absmax" else "mse"
     return choose_scales(weight, formats, assignment.to(torch.long), granularity, method, rounding, name).float()

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from l4edge_compression.quantization.expectation import Distribution, expected_error, signal_to_noise_db
-from l4edge_compression.quantization.formats import LevelSet, boundaries
+from l4edge_compression.quantization.expectation import Distribution, expected_error
+from l4edge_compression.quantization.formats import LevelSet
+from l4edge_compression.quantization.minima import Minimum, SampledError, local_minima
 from l4edge_perception.errors import InputError
 
 if TYPE_CHECKING:
@@ -159,30 +160,13 @@ def candidates(bits: int, signed: bool = True, largest: int | None = None) -> tu
     return tuple(each for each in formats if largest is None or each.level_set().largest <= largest)
 
 
-@dataclass(frozen=True)
-class Minimum:
-    """A scale at which the error of a format is locally least.
-
-    Attributes:
-        alpha: the published scale, what the value 1 stands for, in standard deviations (of |x| in root mean squares).
-        error: mean squared error over the mean square.
-    """
-
-    alpha: float
-    error: float
-
-    @property
-    def decibels(self) -> float:
-        """Signal to quantization noise ratio in dB."""
-        return signal_to_noise_db(self.error)
-
-
 @functools.lru_cache(maxsize=128)
 def align(elastic: ElasticFormat, distribution: Distribution = "normal") -> tuple[Minimum, ...]:
     """Align a format with a standard distribution (the paper's distribution difference aligner), least error first.
 
     Signed formats on N(0, 1), those without sign on its magnitudes. Formats of many exponent bits have a local minimum
-    for nearly every doubling of alpha. The error is in closed form; see ``expectation.py``.
+    for nearly every doubling of alpha. The error is in closed form; see ``expectation.py``. Alpha is the published one:
+    what the value 1 stands for, in standard deviations.
 
     Raises:
         InputError: a signed format with the half-normal distribution, or the other way round.
@@ -191,7 +175,7 @@ def align(elastic: ElasticFormat, distribution: Distribution = "normal") -> tupl
         kind = "signed" if elastic.signed else "unsigned"
         raise InputError(f"ESB alignment: {distribution} does not go with the {kind} format {elastic.name}")
     levels = elastic.level_set()
-    return local_minima(lambda alphas: expected_error(levels, alphas * elastic.largest_value), elastic)
+    return _search(lambda alphas: expected_error(levels, alphas * elastic.largest_value), elastic)
 
 
 def align_samples(elastic: ElasticFormat, numbers: ArrayLike) -> tuple[Minimum, ...]:
@@ -214,51 +198,15 @@ def align_samples(elastic: ElasticFormat, numbers: ArrayLike) -> tuple[Minimum, 
     levels = elastic.level_set()
     signed = np.abs(flat) if elastic.signed else np.maximum(flat, 0)
     lost = power - float(np.mean(signed**2))  # what lies below zero becomes zero
-    error = _SampledError(np.sort(signed) / np.sqrt(power), levels, lost / power)
-    return local_minima(lambda alphas: error(alphas / elastic.unit), elastic)
+    error = SampledError(signed / np.sqrt(power), levels, lost / power)
+    return _search(lambda alphas: error(alphas / elastic.unit), elastic)
 
 
-class _SampledError:
-    """Mean squared error of sorted magnitudes at given integer steps, from running sums."""
-
-    def __init__(self, magnitudes: NDArray[np.float64], levels: LevelSet, floor: float) -> None:
-        self._magnitudes = magnitudes
-        self._sums = np.concatenate([[0.0], np.cumsum(magnitudes)])
-        self._energy = float(np.mean(magnitudes**2)) + floor
-        self._limits = np.array([limit for limit, _ in boundaries(levels)])
-        self._values = np.asarray(levels.magnitudes, np.float64)
-
-    def __call__(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        count = len(self._magnitudes)
-        ends = np.searchsorted(self._magnitudes, steps[:, None] * self._limits)
-        ends = np.pad(ends, ((0, 0), (1, 1)), constant_values=((0, 0), (0, count)))
-        along = (np.diff(self._sums[ends], axis=1) * self._values).sum(axis=1)
-        own = (np.diff(ends, axis=1) * self._values**2).sum(axis=1)
-        return self._energy - (2 * steps * along - steps**2 * own) / count
-
-
-def local_minima(
-    error: Callable[[NDArray[np.float64]], NDArray[np.float64]], elastic: ElasticFormat, per_octave: int = 48
+def _search(
+    error: Callable[[NDArray[np.float64]], NDArray[np.float64]], elastic: ElasticFormat
 ) -> tuple[Minimum, ...]:
-    """Return the local minima of an error over alpha, least first.
-
-    Searched is from where the largest level lies at half a standard deviation to where the value 1 lies at four.
-    """
-    from scipy import optimize
-
-    least, most = 0.5 / elastic.largest_value, 4.0
-    grid = np.geomspace(least, most, 2 + int(per_octave * np.log2(most / least)))
-    errors = error(grid)
-    inside = np.flatnonzero((errors[1:-1] < errors[:-2]) & (errors[1:-1] <= errors[2:])) + 1
-    minima = []
-    for index in inside:
-        found = optimize.minimize_scalar(
-            lambda alpha: float(error(np.array([alpha]))[0]), bounds=(grid[index - 1], grid[index + 1]),
-            method="bounded", options={"xatol": 1e-9},
-        )
-        better = found.fun <= errors[index]
-        minima.append(Minimum(float(found.x if better else grid[index]), float(found.fun if better else errors[index])))
-    return tuple(sorted(minima, key=lambda minimum: minimum.error))
+    """Search from where the largest level lies at half a standard deviation to where the value 1 lies at four."""
+    return local_minima(error, 0.5 / elastic.largest_value, 4.0)
 
 
 def aligned_scales(rows: torch.Tensor, elastic: ElasticFormat, reference: Reference = "normal") -> torch.Tensor:

@@ -18,6 +18,10 @@ from l4edge_compression.quantization.config import EIGHT_BITS, QuantizationConfi
 from l4edge_compression.quantization.formats import EXPORTABLE
 from l4edge_compression.quantization.graph import Layer
 from l4edge_compression.quantization.modules import ActivationQuantizer
+from l4edge_perception.errors import InputError
+
+LARGEST_CODE = 255
+"""Activations are stored as unsigned integers of 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,17 @@ class EsbConfig(QuantizationConfig):
     def _unsigned(self) -> esb.ElasticFormat | None:
         if self.activation_levels is None:
             return None
+        if len(self.activation_levels) != 2:
+            raise InputError(f"EsbConfig: activation_levels {list(self.activation_levels)}; give [bits, significant]")
         bits, significant = self.activation_levels
-        return esb.ElasticFormat(bits, significant, signed=False)
+        fitting = esb.candidates(bits, signed=False, largest=LARGEST_CODE)
+        elastic = esb.ElasticFormat(bits, significant, signed=False)
+        if elastic not in fitting:
+            known = ", ".join(f"[{each.bits}, {each.significant}]" for each in fitting)
+            raise InputError(
+                f"EsbConfig: activation_levels [{bits}, {significant}] reach beyond 8-bit integers; use {known or 'fewer bits'}"
+            )
+        return elastic
 
     def weights(self, layer: Layer, weight: Tensor) -> WeightPolicy:
         """Return the format, of the layer's own k where that is searched."""

@@ -6,7 +6,7 @@ backward pass is straight through inside the range (LSQ, Esser et al., ICLR 2020
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -264,11 +264,9 @@ class ActivationQuantizer(nn.Module):
         scale, zero_point = grid.scale, grid.zero_point
         if self.table is not None:
             if self.observer.low < 0:
-                raise InputError(
-                    f"{self.name}: has negative values, elastic activation levels are unsigned; override the layers "
-                    "that read it with activation levels none"
-                )
-            scale, zero_point = self._table_scale(self.observer, self.table), 0
+                self.table = None  # these levels are unsigned: a tensor with negative values is fixed point
+            else:
+                scale, zero_point = self._table_scale(self.observer, self.table), 0
         elif self.pixels and self.observer.integral and self.bits == 8:
             scale, zero_point = 1.0, 0
         with torch.no_grad():
@@ -295,9 +293,10 @@ class ActivationQuantizer(nn.Module):
                     self.finish()
             if self.state == "observe":
                 return values
-        if self.training and self.momentum is not None and self.alpha is not None:
-            spread = values.detach().pow(2).mean().sqrt().clamp(min=_LEAST_SCALE)
-            self.scale.data.lerp_(self.alpha * spread / self.top, 1 - self.momentum)
+        if self.training and self.table is not None and self.momentum is not None and self.alpha is not None:
+            positive = values.detach().clamp(min=0)
+            spread = positive.norm() / positive.count_nonzero().clamp(min=1).sqrt()
+            self.scale.data.lerp_(self.alpha * spread.clamp(min=_LEAST_SCALE) / self.top, 1 - self.momentum)
         count = values.numel() // max(len(values), 1) if values.dim() else 1
         factor = (max(count, 1) * self.top) ** -0.5  # LSQ, section 2.2; count is of one example
         scale = self.scale.abs().clamp(min=_LEAST_SCALE)
@@ -313,6 +312,11 @@ class ActivationQuantizer(nn.Module):
         if self.state != "quantize":
             raise InputError(f"{self.name}: has no scale yet; calibrate the model with data before the export")
         return float(self.scale.detach().abs().clamp(min=_LEAST_SCALE)), self._zero_point, self.top, self.table
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        if prefix + "table" not in state_dict:
+            self.table = None  # the tensor turned out to have negative values; see finish
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def get_extra_state(self) -> Tensor:
         """Return what a checkpoint needs beside the tensors: the state."""

@@ -1,7 +1,7 @@
-"""Curvature of a loss in the rows of one weight: eigenvalues and traces of blocks of the Hessian, from products with it.
+"""Curvature of a loss in the rows of a weight: eigenvalues and traces of blocks of the Hessian, from products with it.
 
-Many products are taken at once: the backward pass of the gradient is mapped over the vectors (torch's vmap), so that the
-forward pass and the gradient's graph are shared by all of them.
+Many products are taken at once: the backward pass of the gradient is mapped over the vectors (torch's vmap), so that
+the forward pass and the gradient's graph are shared by all of them.
 """
 
 from __future__ import annotations

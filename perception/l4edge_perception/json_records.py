@@ -24,7 +24,7 @@ def from_json(kind: Any, value: Any, file: str, place: str = "") -> Any:
     if is_dataclass(kind):
         return _read_dataclass(kind, value, file, place)
     origin = getattr(kind, "__origin__", None)
-    if origin is Union:  # Optional
+    if origin is Union or type(kind).__name__ == "UnionType":  # Optional; UnionType came after Python 3.8
         return None if value is None else from_json(kind.__args__[0], value, file, place)
     if origin is tuple:
         _expect(isinstance(value, (list, tuple)), "a list", value, file, place)

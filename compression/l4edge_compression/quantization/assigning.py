@@ -85,12 +85,13 @@ def _scores(
         return row_scores(model, names, [], None, "weight", config.seed)
     with in_float(model):
         if kind == "output_error":
-            return row_scores(model, names, _limited(inputs for inputs, _ in checked_batches(model, batches)), None, kind)
+            unlabeled = _limited(inputs for inputs, _ in checked_batches(model, batches))
+            return row_scores(model, names, unlabeled, None, kind)
         if loss_function is not None:
             pairs = ((batch[0], batch[1]) for _, batch in checked_batches(model, batches))
             return row_scores(model, names, _limited(pairs), loss_function, kind, config.seed)
-        unlabeled = _with_signs(model, _limited(inputs for inputs, _ in checked_batches(model, batches)), config.seed)
-        return row_scores(model, names, unlabeled, _signed_sum, kind, config.seed)
+        signed = _with_signs(model, _limited(inputs for inputs, _ in checked_batches(model, batches)), config.seed)
+        return row_scores(model, names, signed, _signed_sum, kind, config.seed)
 
 
 def _limited(batches: Iterable[Any]) -> Iterator[Any]:

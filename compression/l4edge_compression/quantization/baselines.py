@@ -1,8 +1,8 @@
 """What the published systems are compared with: one format for all rows.
 
-Fixed point with learned steps is LSQ (Esser et al., ICLR 2020); with 8 bits and no training it is ordinary post-training
-quantization. Powers of two alone, and APoT's sums of two of them (Li et al., ICLR 2020) on the levels of its published
-code; unlike there, weights are not normalized before they are quantized.
+Fixed point with learned steps is LSQ (Esser et al., ICLR 2020); with 8 bits and no training it is ordinary post-
+training quantization. Powers of two alone, and APoT's sums of two of them (Li et al., ICLR 2020) on the levels of its
+published code; unlike there, weights are not normalized before they are quantized.
 """
 
 from __future__ import annotations

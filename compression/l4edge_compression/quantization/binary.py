@@ -1,16 +1,16 @@
 """Binary weights for vision transformers, as VAQF uses them.
 
 Sun et al., "VAQF: Fully Automatic Software-Hardware Co-Design Framework for Low-Bit Vision Transformer" (arXiv
-2201.06618). What was at hand says: the linear layers of attention and MLP become binary, progressively, while activations
-keep more bits, in three stages. How the mask grows, how long stages last and what the scales are is this project's
-reconstruction: W = mask * alpha * sign(W) + (1 - mask) * W, alpha the mean magnitude, the mask's density rising from 0
-to 1 through stage 2; gradients pass where |W| <= 1.
+2201.06618). What was at hand says: the linear layers of attention and MLP become binary, progressively, while
+activations keep more bits, in three stages. How the mask grows, how long stages last and what the scales are is this
+project's reconstruction: W = mask * alpha * sign(W) + (1 - mask) * W, alpha the mean magnitude, the mask's density
+rising from 0 to 1 through stage 2; gradients pass where |W| <= 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class BinaryConfig(QuantizationConfig):
 
     method: ClassVar[str] = "binary"
 
-    activation_bits: Optional[int] = 8  # type: ignore[assignment]
+    activation_bits: int | None = 8  # type: ignore[assignment]
     other_bits: int = 8
     granularity: str = "row"
     progressive: bool = False

@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Optional, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from torch import Tensor
 
@@ -39,7 +39,7 @@ class WeightPolicy:
     rule: ScaleRule = "absmax"
     rounding: Rounding = "nearest"
     reference: Reference = "normal"
-    ratio: Optional[Shares] = None
+    ratio: Shares | None = None
     progressive: bool = False
 
 
@@ -67,7 +67,7 @@ class QuantizationConfig:
 
     activation_bits: int = 4
     input_bits: int = 8
-    output_bits: Optional[int] = 8
+    output_bits: int | None = 8
     joint_bits: int = 8
     calibration: str = "mse"
     activation_scale: str = "learned"

@@ -9,7 +9,7 @@ project's reconstruction. Patent CN111768002B is shown as active: ask a lawyer b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -41,8 +41,8 @@ class EsbConfig(QuantizationConfig):
 
     ends: str = "8bit"
     bits: int = 4
-    significant: Optional[int] = 1
-    activation_levels: Optional[tuple[int, ...]] = None
+    significant: int | None = 1
+    activation_levels: tuple[int, ...] | None = None
     per: str = "channel"
     reference: str = "normal"
     momentum: float = 0.95
@@ -68,7 +68,8 @@ class EsbConfig(QuantizationConfig):
         if elastic not in fitting:
             known = ", ".join(f"[{each.bits}, {each.significant}]" for each in fitting)
             raise InputError(
-                f"EsbConfig: activation_levels [{bits}, {significant}] reach beyond 8-bit integers; use {known or 'fewer bits'}"
+                f"EsbConfig: activation_levels [{bits}, {significant}] reach beyond integers of 8 bits; use "
+                f"{known or 'fewer bits'}"
             )
         return elastic
 

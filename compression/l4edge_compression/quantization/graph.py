@@ -222,8 +222,8 @@ def bind(model: nn.Module, graph: fx.Graph) -> None:
     """Let the model compute by the graph from now on. It stays an instance of its class, and can be copied."""
     compiled = fx.GraphModule(model, graph)
     kind = type(model)
-    attributes: dict[str, Any] = {"forward": type(compiled).forward, "__module__": kind.__module__, "__doc__": kind.__doc__}
-    model.__class__ = type(kind.__name__, (kind,), attributes)
+    described = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+    model.__class__ = type(kind.__name__, (kind,), {"forward": type(compiled).forward, **described})
 
 
 def example_device(model: nn.Module) -> Any:

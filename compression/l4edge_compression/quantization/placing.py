@@ -53,7 +53,7 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[Layer, QuantizedConv2d 
 def activation_quantizers(model: nn.Module) -> Iterator[ActivationQuantizer]:
     """Yield the quantizers of tensors, in order of computation."""
     for spot in compression_of(model).spots:
-        yield model.quantizers[spot.name]  # type: ignore[index,union-attr,misc]
+        yield model.quantizers[spot.name]  # type: ignore[index,misc]
 
 
 def row_assignments(model: nn.Module) -> dict[str, Tensor]:
@@ -89,8 +89,8 @@ def place_(model: nn.Module, config: QuantizationConfig) -> None:
     """
     if hasattr(model, "compression") or hasattr(model, "quantizers"):
         raise InputError(f"model {type(model).__name__}: is compressed already; start from the float model")
-    for module in model.modules():
-        if isinstance(module, QuantizedConv2d | QuantizedLinear):
+    for part in model.modules():
+        if isinstance(part, QuantizedConv2d | QuantizedLinear):
             raise InputError(f"model {type(model).__name__}: a part of it is compressed already; compress the whole")
     _check_weights(model)
     graph = tracing.trace(model)

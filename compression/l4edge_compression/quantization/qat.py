@@ -115,7 +115,8 @@ def set_density(model: nn.Module, density: float) -> None:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return parameters for an optimizer: decay for weights; none for learned scales, biases and normalizations."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for parameter in model.parameters():
         if parameter.requires_grad:
             (decayed if parameter.dim() >= 2 else free).append(parameter)

@@ -1,15 +1,16 @@
 """RMSMP: rows of powers of two, of 4-bit and of 8-bit fixed point in every layer, at one ratio.
 
 Chang et al., "RMSMP: A Novel Deep Neural Network Quantization Framework with Row-wise Mixed Schemes and Multiple
-Precisions", ICCV 2021 (arXiv 2111.00153): the ratio holds in every layer, the first and last included; scores choose the
-8-bit rows, variance divides the others; assignments are renewed every ten epochs. Shares of epochs with frozen rows, the
-rounding of counts and the scale rules are this project's reconstruction; the paper's own settings were not at hand.
+Precisions", ICCV 2021 (arXiv 2111.00153): the ratio holds in every layer, the first and last included; scores choose
+the 8-bit rows, variance divides the others; assignments are renewed every ten epochs. Shares of epochs with frozen
+rows, the rounding of counts and the scale rules are this project's reconstruction; the paper's own settings were not
+at hand.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Optional
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class RowMixConfig(QuantizationConfig):
     """
 
     ratio: Shares = (65, 30, 5)
-    board: Optional[str] = None
+    board: str | None = None
     low: str = "pot4"
     middle: str = "fixed4"
     high: str = "fixed8"
@@ -69,7 +70,7 @@ class RowMixConfig(QuantizationConfig):
         self.check_choice("scale", "absmax", "mse", "learned")
         self.check_choice("pot_rounding", "nearest", "log2")
         if self.reassign_every < 1:
-            raise InputError(f"{type(self).__name__}: reassign_every is {self.reassign_every}; must be 1 or more epochs")
+            raise InputError(f"{type(self).__name__}: reassign_every is {self.reassign_every}; give 1 or more epochs")
         if not 0 <= self.freeze_last <= 1:
             raise InputError(f"{type(self).__name__}: freeze_last is {self.freeze_last}; must be a share from 0 to 1")
         if self.board is not None:

@@ -17,18 +17,20 @@ def column(rows: Tensor, like: Tensor) -> Tensor:
 
 
 class Rows(torch.autograd.Function):
-    """Weights to levels; gradients straight through where ``|weight| <= limit``."""
+    """Weights to levels, computed before; gradients straight through where ``|weight| <= limit``."""
 
     @staticmethod
     def forward(
         ctx: Any, weight: Tensor, scale: Tensor, levels: Tensor, limit: Tensor, layer_wide: bool, factor: float
     ) -> Tensor:
+        """Return the levels; (O, ...) as the weight. ``factor`` multiplies the scale's gradient."""
         ctx.save_for_backward(weight, scale, levels, limit)
         ctx.layer_wide, ctx.factor = layer_wide, factor
         return levels.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of weight and scale."""
         weight, scale, levels, limit = ctx.saved_tensors
         passed = gradients[0] * (weight.abs() <= limit)
         if not ctx.needs_input_grad[1]:
@@ -46,6 +48,7 @@ class Codes(torch.autograd.Function):
     def forward(
         ctx: Any, values: Tensor, scale: Tensor, low: int, high: int, table: Tensor | None, factor: float
     ) -> Tensor:
+        """Any shape to the same, codes between low and high."""
         kept = values.div(scale).round_().clamp_(low, high)
         if table is not None:
             kept = table[kept.long()].to(values.dtype)
@@ -56,6 +59,7 @@ class Codes(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of values and scale."""
         values, scale, output = ctx.saved_tensors
         (gradient,) = gradients
         low, high = ((bound + side) * float(scale) for bound, side in zip(ctx.bounds, (-0.5, 0.5), strict=True))
@@ -63,5 +67,5 @@ class Codes(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return passed, None, None, None, None, None
         # d(output)/d(scale) is (output - x) / scale inside the range and output / scale outside: two dot products.
-        slope = (torch.dot(gradient.flatten(), output.flatten()) - torch.dot(passed.flatten(), values.flatten())) / scale
-        return passed, slope * ctx.factor, None, None, None, None
+        slope = torch.dot(gradient.flatten(), output.flatten()) - torch.dot(passed.flatten(), values.flatten())
+        return passed, slope / scale * ctx.factor, None, None, None, None

@@ -35,8 +35,8 @@ _PASS_FUNCTIONS: set[Any] = {
 }
 _PASS_METHODS = {
     "reshape", "view", "flatten", "unflatten", "permute", "transpose", "swapaxes", "movedim", "contiguous", "chunk",
-    "split", "unbind", "squeeze", "unsqueeze", "expand", "expand_as", "repeat", "clone", "t", "narrow", "select", "roll",
-    "view_as", "reshape_as", "tile", "amax", "detach", "tensor_split",
+    "split", "unbind", "squeeze", "unsqueeze", "expand", "expand_as", "repeat", "clone", "t", "narrow", "select",
+    "roll", "view_as", "reshape_as", "tile", "amax", "detach", "tensor_split",
 }
 _TUPLES = {torch.chunk, torch.split, torch.unbind, torch.tensor_split, "chunk", "split", "unbind", "tensor_split"}
 _CASTS = {"float", "to", "type", "half", "double"}

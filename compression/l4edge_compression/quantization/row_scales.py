@@ -14,6 +14,9 @@ from l4edge_compression.quantization.scales import as_rows, choose_scales, posit
 ScaleRule = Literal["absmax", "mse", "learned", "mean", "aligned"]
 """Largest magnitude; least squared error; learned by gradient; mean magnitude (binary); ESB's aligner."""
 
+_FINE_BITS = 7
+"""From here on the least error lies next to the largest magnitude, and the search costs more than it gains."""
+
 
 def row_scales(
     weight: Tensor,
@@ -47,5 +50,6 @@ def row_scales(
         rows = as_rows(weight, name)
         whole = rows.reshape(1, -1) if granularity == "layer" else rows
         return aligned_scales(whole, named_format(formats[0].name), reference).expand(len(rows)).float()
-    method: Literal["absmax", "mse"] = "absmax" if rule == "absmax" else "mse"
+    fine = min(levels.bits for levels in formats) >= _FINE_BITS
+    method: Literal["absmax", "mse"] = "absmax" if rule == "absmax" or fine else "mse"
     return choose_scales(weight, formats, assignment.to(torch.long), granularity, method, rounding, name).float()

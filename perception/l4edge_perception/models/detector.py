@@ -130,10 +130,9 @@ class DetectorNetwork(nn.Module):
 
     def _as_cells(self, answers: Tensor) -> Tensor:
         """(B, parts * (4 + C), H, W) to (B, 4 + C, parts * H * W), part by part."""
-        values = 4 + self.config.class_count
-        # len() is a plain number to the tracer too, so the exported graph has fixed shapes only.
-        batch, parts = len(answers), len(answers[0]) // values
-        return answers.reshape(batch, parts, values, -1).transpose(1, 2).reshape(batch, values, -1)
+        # No size is asked for: such a forward pass can be traced, and the exported graph has fixed shapes only.
+        by_part = answers.unflatten(1, (-1, 4 + self.config.class_count)).flatten(3)
+        return by_part.transpose(1, 2).flatten(2)
 
 
 def _output_layer(in_channels: int, class_count: int, parts: int) -> nn.Conv2d:

@@ -40,14 +40,14 @@ from l4edge_compression.quantization.placing import (
 )
 from l4edge_compression.quantization.qat import Schedule, begin_epoch, parameter_groups
 from l4edge_compression.quantization.rmsmp import RmsmpConfig
-from l4edge_perception import files
 from l4edge_perception.errors import InputError
 from l4edge_perception.json_records import from_json
 
 __all__ = [
     "METHODS", "ApotConfig", "BinaryConfig", "EsbConfig", "FixedConfig", "IlmpqConfig", "LayerSummary", "PotConfig",
     "QuantizationConfig", "RmsmpConfig", "Schedule", "begin_epoch", "compress_", "config_from_json", "config_to_json",
-    "describe", "load_config", "parameter_groups", "reassign_rows", "restore_", "row_assignments", "save_config",
+    "describe", "dump_config", "parameter_groups", "read_config", "reassign_rows", "restore_", "row_assignments",
+    "save_package",
 ]
 
 METHODS: dict[str, type[QuantizationConfig]] = {
@@ -155,13 +155,13 @@ def config_from_json(value: Any, file: str = "config") -> QuantizationConfig:
     return result
 
 
-def save_config(config: QuantizationConfig, path: str | Path) -> None:
-    """Write settings to a JSON file."""
-    files.write_text(path, json.dumps(config_to_json(config), indent=2) + "\n")
+def dump_config(config: QuantizationConfig) -> str:
+    """Return the settings as a JSON text."""
+    return json.dumps(config_to_json(config), indent=2) + "\n"
 
 
-def load_config(path: str | Path) -> QuantizationConfig:
-    """Read settings from a JSON file.
+def read_config(path: str | Path) -> QuantizationConfig:
+    """Read settings from a JSON file, as :func:`dump_config` writes them.
 
     Raises:
         InputError: no such file, not JSON, or not settings.

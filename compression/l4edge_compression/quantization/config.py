@@ -52,6 +52,8 @@ class QuantizationConfig:
         input_bits: of the network's input. Whole numbers from 0 to 255 stay as they are with 8.
         output_bits: of the results of layers that leave the network; null leaves them float.
         joint_bits: of tensors that no multiplication reads (operands of residual sums, averages).
+        sums: which sums are computed with integers: ``auto``, all but those that a LayerNorm reads (the residual stream
+            of a transformer, whose few large channels leave 8 bits no resolution); ``all``; or ``none``.
         calibration: how ranges of activations are chosen: least squared error, percentile, or everything.
         activation_scale: ``learned`` by gradient in training, or ``observed`` once.
         observe_in_training: where there is no calibration data, watch this many training batches first.
@@ -69,6 +71,7 @@ class QuantizationConfig:
     input_bits: int = 8
     output_bits: int | None = 8
     joint_bits: int = 8
+    sums: str = "auto"
     calibration: str = "mse"
     activation_scale: str = "learned"
     observe_in_training: int = 0
@@ -84,6 +87,7 @@ class QuantizationConfig:
             bits = getattr(self, name)
             if bits is not None and not 1 <= bits <= 16:
                 raise InputError(f"{type(self).__name__}: {name} is {bits}; must be 1 to 16")
+        self.check_choice("sums", "auto", "all", "none")
         self.check_choice("calibration", "mse", "percentile", "absmax")
         self.check_choice("activation_scale", "learned", "observed")
         self.check_choice("ends", "same", "8bit")

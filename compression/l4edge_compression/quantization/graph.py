@@ -62,12 +62,14 @@ class Bits:
         inputs: of the network's input.
         joint: of tensors that only sums, averages and the like read.
         outputs: of results that leave the network; None leaves them float.
+        sums: which sums read integers, see ``config.QuantizationConfig``.
     """
 
     multiplied: Callable[[str], int]
     inputs: int
     joint: int
     outputs: int | None
+    sums: str = "auto"
 
 
 def find_layers(graph: fx.Graph, model: nn.Module, excluded: Callable[[str], bool]) -> list[Layer]:
@@ -123,7 +125,7 @@ class _Planner:
                 self._want(tracing.operands(node)[:1], self.bits.multiplied(str(node.target)), True)
             elif tracing.is_product(node):
                 self._want(tracing.operands(node), self.bits.multiplied(""), True)
-            elif tracing.is_sum(node):
+            elif self._integer_sum(node):
                 self._want(list(node.args[:2]), self.bits.joint, False)
             elif tracing.is_pool(node, self.model):
                 self._want(tracing.operands(node)[:1], self.bits.joint, False)
@@ -140,12 +142,17 @@ class _Planner:
                     self._want([node], self.bits.outputs, False)
         return self._spots()
 
+    def _integer_sum(self, node: fx.Node) -> bool:
+        if not tracing.is_sum(node) or self.bits.sums == "none":
+            return False
+        return self.bits.sums == "all" or not tracing.read_by_layer_norm(node, self.model)
+
     def _outputs(self) -> list[fx.Node]:
         return [source for node in self.graph.nodes if node.op == "output" for source in node.all_input_nodes]
 
     def _integer_result(self, origin: fx.Node) -> bool:
         """Whether an operation on integers made this, so that its result can leave as integers."""
-        if tracing.is_sum(origin) or tracing.is_pool(origin, self.model) or tracing.is_product(origin):
+        if self._integer_sum(origin) or tracing.is_pool(origin, self.model) or tracing.is_product(origin):
             return True
         return any(
             tracing.extended(node, self.model) is origin for node in self.graph.nodes if self._is_layer(node)

@@ -111,7 +111,7 @@ def place_(model: nn.Module, config: QuantizationConfig) -> None:
     widths = {layer.name: settings[layer.name].layer_activation_bits(layer) for layer in layers}
     bits = placement.Bits(
         lambda name: widths[name] if name else (config.activation_bits or 8), config.input_bits, config.joint_bits,
-        config.output_bits,
+        config.output_bits, config.sums,
     )
     spots = placement.find_spots(graph, model, layers, bits)
     quantizers = nn.ModuleDict()

@@ -154,6 +154,15 @@ def is_sum(node: fx.Node) -> bool:
     return not (node.users and all(_is_softmax(user) for user in node.users))
 
 
+def read_by_layer_norm(node: fx.Node, model: nn.Module) -> bool:
+    """Whether a LayerNorm reads the result, as it is or after reshaping."""
+    return any(
+        isinstance(module_of(user, model), nn.LayerNorm) or user.target is functional.layer_norm
+        or (passes_integers(user, model) and read_by_layer_norm(user, model))
+        for user in node.users
+    )
+
+
 def _is_softmax(node: fx.Node) -> bool:
     return node.target in {functional.softmax, torch.softmax, "softmax"} or "softmax" in str(node.target)
 

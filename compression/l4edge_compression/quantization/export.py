@@ -39,7 +39,7 @@ class _WeightFunction(torch.autograd.Function):
     """Codes times steps; in the exported graph a DequantizeLinear of int8 along axis 0."""
 
     @staticmethod
-    def forward(ctx: Any, codes: Tensor, steps: Tensor) -> Tensor:
+    def forward(_: Any, codes: Tensor, steps: Tensor) -> Tensor:
         return codes.float() * steps.reshape(-1, *[1] * (codes.dim() - 1))
 
     @staticmethod
@@ -55,7 +55,7 @@ class _ActivationFunction(torch.autograd.Function):
     """Codes of a tensor and back; QuantizeLinear, Clip, perhaps a look-up, DequantizeLinear."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, scale: float, zero_point: int, top: int, table: Tensor | None) -> Tensor:
+    def forward(_: Any, values: Tensor, scale: float, zero_point: int, top: int, table: Tensor | None) -> Tensor:
         codes = (values / torch.tensor(scale)).round().add(zero_point).clamp(0, top)
         if table is not None:
             codes = table[codes.long()].float()
@@ -86,7 +86,7 @@ class _Rows(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         del weight
-        return _WeightFunction.apply(self.codes, self.steps)  # type: ignore[no-any-return]
+        return _WeightFunction.apply(self.codes, self.steps)
 
 
 class _Activation(nn.Module):
@@ -97,7 +97,7 @@ class _Activation(nn.Module):
         self.values = (scale, zero_point, top, table)
 
     def forward(self, values: Tensor) -> Tensor:
-        return _ActivationFunction.apply(values, *self.values)  # type: ignore[no-any-return]
+        return _ActivationFunction.apply(values, *self.values)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _replace_quantizers(model: nn.Module) -> dict[str, LayerRows]:
         rows = getattr(module, "row_quantizer", None)
         if isinstance(rows, RowQuantizer):
             try:
-                codes, steps = rows.codes(module.weight.detach())  # type: ignore[operator, union-attr]
+                codes, steps = rows.codes(module.weight.detach())
             except InputError as error:
                 raise InputError(f"layer {name}: {error}") from error
             formats, assignment = rows.formats, rows.assignment.cpu()

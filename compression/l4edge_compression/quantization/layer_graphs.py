@@ -44,7 +44,7 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
 
-    def constant(self, value: Array) -> str:
+    def constant(self, value: Any) -> str:
         """Store a constant and return its name."""
         name = f"constant_{len(self.constants)}"
         self.constants[name] = np.asarray(value)
@@ -159,7 +159,15 @@ Draw = Callable[[np.random.Generator, str], Layer]
 
 
 def convolution(
-    channels: int, outputs: int, size: int, kernel: int, *, stride: int = 1, groups: int = 1, batch: int = 1, top: int = 255
+    channels: int,
+    outputs: int,
+    size: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    batch: int = 1,
+    top: int = 255,
 ) -> Draw:
     """A convolution, same padding, with bias, ReLU by saturation where the zero point is 0."""
 

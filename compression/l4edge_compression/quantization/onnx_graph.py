@@ -45,6 +45,8 @@ class EditableGraph:
             else:
                 self.nodes.append(node)
         self.shapes = _known_shapes(self.model)
+        self._taken = {*self.constants, *(value.name for value in (*graph.input, *graph.output))}
+        self._taken.update(name for node in graph.node for name in (node.name, *node.output))
         self._count = 0
 
     @property
@@ -67,8 +69,11 @@ class EditableGraph:
 
     def fresh(self, stem: str) -> str:
         """A name that no tensor has yet."""
-        self._count += 1
-        return f"{stem}_{self._count}"
+        while True:
+            self._count += 1
+            name = f"{stem}_{self._count}"
+            if name not in self._taken:
+                return name
 
     def constant(self, value: Array, stem: str) -> str:
         """Store a constant and return its name."""

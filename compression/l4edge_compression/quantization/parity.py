@@ -158,8 +158,10 @@ def compare(content: bytes, batches: Iterable[Mapping[str, Array]]) -> Parity:
     return Parity(outputs, dict(sorted(operators.items())), runtime_operators(content))
 
 
-_CARRIERS = ("QuantizeLinear", "DequantizeLinear", "Clip", "Relu", "Reshape", "Transpose", "Flatten", "Identity", "Cast",
-             "Squeeze", "Unsqueeze", "Slice", "Split", "Gather")
+_CARRIERS = (
+    "QuantizeLinear", "DequantizeLinear", "Clip", "Relu", "Reshape", "Transpose", "Flatten", "Identity", "Cast",
+    "Squeeze", "Unsqueeze", "Slice", "Split", "Gather",
+)
 
 
 def _origin(model: IntegerModel, name: str) -> str:

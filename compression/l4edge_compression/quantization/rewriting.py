@@ -178,8 +178,10 @@ def means_to_pools(graph: EditableGraph) -> None:
 
 
 def move_codes(graph: EditableGraph) -> None:
-    """What moves dequantized numbers moves codes and dequantizes later; what moves numbers that are quantized next,
-    moves the codes instead."""
+    """What moves dequantized numbers moves codes and dequantizes later.
+
+    What moves numbers that are quantized next moves the codes instead.
+    """
     _quantize_early(graph)
     for node in list(graph.nodes):
         if node.op_type in MOVERS and _is_mover(graph, node):

@@ -67,8 +67,10 @@ def _operations(node: Mapping[str, Any]) -> int:
     if kind in WEIGHT_POSITION:
         return math.prod(output) * math.prod(inputs[WEIGHT_POSITION[kind]][1:])
     # (M, K) x (K, N): the products of the sizes give K whichever factor is transposed; batches scale all alike.
-    first, second = inputs[0], inputs[FACTOR_POSITION[kind]]
-    if kind == "Gemm":
+    # A constant second factor that was packed ahead of the run is missing from the profile.
+    first, position = inputs[0], FACTOR_POSITION[kind]
+    if kind == "Gemm" and position < len(inputs):
+        second = inputs[position]
         return math.isqrt(math.prod(first) * math.prod(second) * math.prod(output))
     return math.prod(output) * first[-1]
 

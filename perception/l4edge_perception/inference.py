@@ -76,7 +76,7 @@ class Session:
         self._runners = {entry.name: _Runner(package, entry, providers, threads) for entry in package.levels}
         self._level = first
         self._runner = self._runners[first.name]
-        blank = np.zeros(self._input_shape, self._input_dtype)
+        blank = np.zeros([max(size, 1) for size in self._input_shape], self._input_dtype)
         for runner in self._runners.values():
             runner.run(blank)
 
@@ -103,12 +103,19 @@ class Session:
         Raises:
             InputError: the tensor has another shape or dtype than the manifest declares.
         """
-        if tensor.shape != self._input_shape or tensor.dtype != self._input_dtype:
+        if not self._fits(tensor.shape) or tensor.dtype != self._input_dtype:
             raise InputError(
                 f"{self.package.name}: input {self.package.input.name} wants {self._input_dtype} "
                 f"{list(self._input_shape)}, got {tensor.dtype} {list(tensor.shape)}"
             )
         return self._runner.run(np.ascontiguousarray(tensor))
+
+    def _fits(self, shape: Tuple[int, ...]) -> bool:
+        """A declared size of -1 stands for any."""
+        wanted = self._input_shape
+        return shape == wanted or (
+            len(shape) == len(wanted) and all(size in (-1, given) for size, given in zip(wanted, shape))
+        )
 
 
 class _Runner:

@@ -32,7 +32,7 @@ class InputSpec:
 
     Attributes:
         name: of the graph's input.
-        shape: its sizes, batch first.
+        shape: its sizes, batch first; the batch is 1, or -1 for a classifier that takes any number of crops at once.
         dtype: "uint8" or "float32".
         layout: "NHWC" or "NCHW".
         colour_order: "RGB" or "BGR".
@@ -230,7 +230,11 @@ def _check_meaning(package: ModelPackage, file: str) -> None:
         ("input.layout", given.layout in ("NHWC", "NCHW"), "NHWC or NCHW"),
         ("input.colour_order", given.colour_order in ("RGB", "BGR"), "RGB or BGR"),
         ("input.resize", given.resize in ("stretch", "letterbox"), "stretch or letterbox"),
-        ("input.shape", _is_image_shape(given), "1, 3 and two sizes in the order of the layout"),
+        (
+            "input.shape",
+            _is_image_shape(given, package.task),
+            "1 (or -1 for a classification), 3 and two sizes in the order of the layout",
+        ),
         ("input.mean", len(given.mean) == 3, "three numbers"),
         ("input.std", len(given.std) == 3 and all(value > 0 for value in given.std), "three positive numbers"),
         ("output.shapes", 0 < len(output.shapes) == len(output.names), "one shape per name"),
@@ -263,10 +267,11 @@ def _class_map_lengths(package: ModelPackage) -> Tuple[int, ...]:
     return (count,) if package.task == "detection_2d" else (0, count)
 
 
-def _is_image_shape(given: InputSpec) -> bool:
-    if len(given.shape) != 4 or min(given.shape) < 1:
+def _is_image_shape(given: InputSpec, task: str) -> bool:
+    if len(given.shape) != 4 or min(given.shape[1:]) < 1:
         return False
-    return given.shape[0] == 1 and given.shape[3 if given.layout == "NHWC" else 1] == 3
+    batches = (1, -1) if task == "classification" else (1,)
+    return given.shape[0] in batches and given.shape[3 if given.layout == "NHWC" else 1] == 3
 
 
 def _is_plain_name(name: str) -> bool:

@@ -27,8 +27,13 @@ PARITY = 2e-3
 """Largest difference allowed between torch and onnxruntime, in cells, log sizes and logits."""
 
 
-def export_graph(model: nn.Module, example: torch.Tensor, input_name: str, output_name: str) -> bytes:
-    """The ONNX file of a module in evaluation mode, traced on an example of the final shape."""
+def export_graph(
+    model: nn.Module, example: torch.Tensor, input_name: str, output_name: str, any_batch: bool = False
+) -> bytes:
+    """The ONNX file of a module in evaluation mode, traced on an example of the final shape.
+
+    With ``any_batch`` the graph takes any number of what the example has in its first axis.
+    """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The tracing exporter is kept on purpose: the newer one needs two more packages for the same graph.
         warnings.simplefilter("ignore")
@@ -40,6 +45,7 @@ def export_graph(model: nn.Module, example: torch.Tensor, input_name: str, outpu
             input_names=[input_name],
             output_names=[output_name],
             opset_version=OPSET,
+            dynamic_axes={input_name: {0: "batch"}, output_name: {0: "batch"}} if any_batch else None,
             dynamo=False,
         )
         return path.read_bytes()

@@ -1,0 +1,235 @@
+"""Train the sign classifier: ``python -m l4edge_perception.training.sign_classifier --data CROPS --out RUN``.
+
+The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
+"""
+
+import io
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
+from torch.nn import functional
+
+from l4edge_perception.errors import InputError
+from l4edge_perception.files import write_bytes
+from l4edge_perception.models.sign_classifier import (
+    LEAST_HEIGHT_PX,
+    MIDDLE,
+    SPREAD,
+    SignClassifierConfig,
+    new_network,
+)
+from l4edge_perception.models.vision_transformer import VisionTransformer
+from l4edge_perception.training.sign_batches import CropAugmentation, plain_crops, training_batches
+from l4edge_perception.training.sign_classifier_result import finish_run
+from l4edge_perception.training.sign_crops import Tiles, read_tiles
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run.
+
+    Attributes:
+        passes: how often the run is judged and saved. pass_steps: steps in between.
+        time_limit_s: wall time, or 0. The learning rate falls with whichever of steps and time is nearer its end.
+        batch_size: crops per step. learning_rate: highest, reached after warm_up_steps. weight_decay: of AdamW.
+        smoothing: of the labels. average_decay: of the moving average of weights that is evaluated and shipped.
+        seed: of weights, order and augmentation.
+    """
+
+    passes: int = 20
+    pass_steps: int = 150
+    time_limit_s: float = 0.0
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warm_up_steps: int = 100
+    smoothing: float = 0.05
+    average_decay: float = 0.995
+    seed: int = 0
+    network: SignClassifierConfig = field(default_factory=SignClassifierConfig)
+    augmentation: CropAugmentation = field(default_factory=CropAugmentation)
+
+
+@dataclass
+class TrainingState:
+    """All that a resumed run needs to go on as if it had not stopped at the end of a pass."""
+
+    network: VisionTransformer
+    average: VisionTransformer
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    done: int = 0
+    elapsed_s: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
+    """A fresh network and its optimizer."""
+    torch.manual_seed(config.seed)
+    network, average = new_network(config.network).to(device), new_network(config.network).to(device).eval()
+    average.load_state_dict(network.state_dict())
+    decayed = [weight for name, weight in network.named_parameters() if weight.ndim > 1 and "_token" not in name]
+    kept = [weight for name, weight in network.named_parameters() if weight.ndim <= 1 or "_token" in name]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return TrainingState(network, average, torch.optim.AdamW(groups, lr=config.learning_rate))
+
+
+def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) -> None:
+    """Write everything of a run into one file, whole or not at all."""
+    parts = {name: getattr(state, name).state_dict() for name in ("network", "average", "optimizer")}
+    numbers = {name: getattr(state, name) for name in ("step", "done", "elapsed_s", "history")}
+    buffer = io.BytesIO()
+    torch.save({"config": asdict(config), **parts, **numbers}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path, state: TrainingState) -> None:
+    """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another network."""
+    if not path.exists():
+        raise InputError(f"{path}: no checkpoint to resume from; start without --resume")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        for part in ("network", "average", "optimizer"):
+            getattr(state, part).load_state_dict(content[part])
+        for part in ("step", "done", "elapsed_s", "history"):
+            setattr(state, part, content[part])
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(f"{path}: not a checkpoint of this network ({error}); start without --resume") from error
+
+
+def train(
+    tiles: Tiles, config: TrainingConfig, state: TrainingState, after_pass: Callable[[TrainingState], None]
+) -> None:
+    """Run the passes that are left, changing ``state``; ``after_pass`` is called when one has ended."""
+    rows = np.arange(len(tiles))
+    started = time.monotonic() - state.elapsed_s
+    while state.done < config.passes and _progress(state, config) < 1.0:
+        state.network.train()
+        losses = []
+        seed = (config.seed, state.done)
+        for crops, labels in training_batches(
+            tiles, rows, config.batch_size, config.pass_steps, config.network.crop, seed, config.augmentation
+        ):
+            losses.append(_train_step(state, crops, labels, config))
+            state.elapsed_s = time.monotonic() - started
+            if config.time_limit_s and state.elapsed_s >= config.time_limit_s:
+                break
+        state.done += 1
+        state.history.append({"pass": state.done, "step": state.step, "loss": float(np.mean(losses))})
+        after_pass(state)
+        state.elapsed_s = time.monotonic() - started
+
+
+def _train_step(state: TrainingState, crops: np.ndarray, labels: np.ndarray, config: TrainingConfig) -> float:
+    device = next(state.network.parameters()).device
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, state.step, _progress(state, config))
+    outputs = state.network(for_training(crops).to(device))
+    loss = functional.cross_entropy(outputs, torch.from_numpy(labels).to(device), label_smoothing=config.smoothing)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+    state.optimizer.step()
+    state.step += 1
+    decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        for mean, value in zip(state.average.parameters(), state.network.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+    return float(loss)
+
+
+def for_training(crops: np.ndarray) -> torch.Tensor:
+    """(B, crop, crop, 3) uint8 to (B, 3, crop, crop) float32 as training sees them."""
+    return (torch.from_numpy(crops).permute(0, 3, 1, 2).float() - MIDDLE) / SPREAD
+
+
+def _progress(state: TrainingState, config: TrainingConfig) -> float:
+    """0 at the start, 1 when steps or time are used up."""
+    by_time = state.elapsed_s / config.time_limit_s if config.time_limit_s else 0.0
+    return min(max(state.step / (config.passes * config.pass_steps), by_time), 1.0)
+
+
+def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
+    """Linear warm-up, then half a cosine down to one hundredth."""
+    warm = min(1.0, (step + 1) / config.warm_up_steps)
+    return config.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def accuracy(network: nn.Module, crops: np.ndarray, labels: np.ndarray) -> float:
+    """Share of crops that a network in training form names rightly."""
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        named = [
+            network(for_training(part).to(device)).argmax(1).cpu().numpy()
+            for part in np.array_split(crops, max(1, len(crops) // 64))
+        ]
+    return float((np.concatenate(named) == labels).mean())
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with the crops.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--passes", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--pass-steps", type=click.IntRange(1), default=150, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--time-limit", type=float, default=0.0, help="Wall time of the training in minutes; 0 for none.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch.")
+@click.option("--note", multiple=True, help="What readers of the figures must know; goes into the package.")
+def command(
+    data: Path,
+    out: Path,
+    resume: bool,
+    device: str,
+    passes: int,
+    pass_steps: int,
+    batch_size: int,
+    seed: int,
+    time_limit: float,
+    threads: int,
+    note: tuple[str, ...],
+) -> None:
+    """Train the sign classifier and write its model package."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    torch.set_num_threads(threads)
+    config = TrainingConfig(
+        passes=passes, pass_steps=pass_steps, batch_size=batch_size, seed=seed, time_limit_s=60 * time_limit
+    )
+    tiles, validation = read_tiles(data / "train.npz"), read_tiles(data / "validation.npz")
+    rows = np.flatnonzero(validation.heights >= LEAST_HEIGHT_PX)
+    crops, labels = plain_crops(validation, rows, config.network.crop, jitter_seed=0), validation.labels[rows]
+    state = new_state(config, torch.device(device))
+    checkpoint = out / "checkpoint.pt"
+    if resume:
+        load_checkpoint(checkpoint, state)
+    console = Console(stderr=True)
+
+    def after_pass(state: TrainingState) -> None:
+        state.history[-1]["validation_accuracy"] = accuracy(state.average, crops, labels)
+        save_checkpoint(checkpoint, state, config)
+        line = " ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items())
+        console.print(line, f"elapsed {state.elapsed_s:.0f} s", highlight=False, soft_wrap=True)
+
+    train(tiles, config, state, after_pass)
+    finish_run(data, out, state.average, config.network, asdict(config), state.history, state.elapsed_s, note)
+    console.print(f"wrote {out / 'package'} and {out / 'result.json'}")
+
+
+if __name__ == "__main__":
+    try:
+        command()
+    except InputError as error:
+        print(f"l4edge: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -209,3 +209,10 @@ def _stand_in(quantizer: ActivationQuantizer) -> nn.Module:
             f"{quantizer.name}: {quantizer.bits} bits do not fit the uint8 tensors of an exported graph; use at most 8"
         )
     return _Activation(scale, zero_point, top, table)
+
+
+def save_package(model: nn.Module, folder: str | Path, **options: Any) -> Any:
+    """Write a compressed model as a model package; the options are those of ``saving.write_quantized_package``."""
+    from l4edge_compression.quantization.saving import write_quantized_package
+
+    return write_quantized_package(model, folder, **options)

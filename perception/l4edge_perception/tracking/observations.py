@@ -39,6 +39,7 @@ class Observations:
         noise: (M, 6, 6) float64, covariances of ``measured``.
         located: (M,) bool, whether the place on the ground is known.
         sizes: (M, 3) float64, length width height in metres, NaN where unknown.
+        meanings: (M, len(MEANINGS)) float64, probabilities; zeros where nobody has read the object.
     """
 
     boxes: np.ndarray
@@ -49,6 +50,7 @@ class Observations:
     noise: np.ndarray
     located: np.ndarray
     sizes: np.ndarray
+    meanings: np.ndarray
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -92,7 +94,8 @@ def observe(
     places = _places(boxes, class_ids, camera, ego, boxes_3d, detections.stamp_ns)
     measured, noise, located = _measurements(boxes, places, doubt, config)
     unusable = len(usable) - int(np.count_nonzero(usable))
-    return Observations(boxes, scores, log_odds, class_ids, measured, noise, located, places.sizes), unusable
+    meanings = np.asarray(detections.meanings, dtype=np.float64)[order]
+    return Observations(boxes, scores, log_odds, class_ids, measured, noise, located, places.sizes, meanings), unusable
 
 
 def _places(

@@ -15,8 +15,9 @@ from l4edge_perception.tracking.boxes import corners
 from l4edge_perception.tracking.config import TrackerConfig
 from l4edge_perception.tracking.ground import ACCELERATION, FIRST_SPEED, Detections3D
 from l4edge_perception.tracking.kalman import UNKNOWN, correct, predict, start
+from l4edge_perception.tracking.meanings import forgotten, probabilities_of, with_sightings
 from l4edge_perception.tracking.observations import Observations, observe
-from l4edge_perception.types import OBJECT_CLASSES, CameraModel, Detections, EgoState, Tracks
+from l4edge_perception.types import MEANINGS, OBJECT_CLASSES, CameraModel, Detections, EgoState, Tracks
 
 LEAST_BOX_PIXELS = 2.0
 """Predicted boxes do not shrink below this width and height."""
@@ -39,6 +40,7 @@ TRACK = np.dtype(
         ("means", np.float64, (2, 6)),  # of box and place, see Observations.measured and the filter
         ("covariances", np.float64, (3, 6, 6)),
         ("size", np.float64, 3),
+        ("meaning", np.float64, len(MEANINGS)),  # evidence, see meanings.py
         ("born_ns", np.int64),
         ("seen_ns", np.int64),
     ]
@@ -164,6 +166,10 @@ class Tracker:
         table["score"][rows] = seen.scores
         table["seen_ns"][rows] = stamp_ns
         table["votes"][rows, seen.class_ids] += seen.scores
+        if seen.meanings.any() or table["meaning"].any():
+            evidence = forgotten(table["meaning"], _classes(table), seconds)
+            evidence[rows] = with_sightings(evidence[rows], seen.meanings)
+            table["meaning"] = evidence
 
         means, measured = table["means"][rows], seen.measured.copy()
         # Nothing measured must not pull, and a first measurement must not look like a leap from the map's origin.
@@ -192,6 +198,7 @@ class Tracker:
         table["score"] = seen.scores
         table["votes"][np.arange(len(seen)), seen.class_ids] = seen.scores
         table["size"] = seen.sizes
+        table["meaning"] = with_sightings(table["meaning"], seen.meanings)
         table["born_ns"] = stamp_ns
         table["seen_ns"] = stamp_ns
         return table
@@ -214,6 +221,7 @@ class Tracker:
             positions=np.where(told, table["means"][:, 0, 4:], np.nan),
             velocities=np.where(told, table["means"][:, 1, 4:], np.nan),
             sizes=table["size"].astype(np.float32),
+            meanings=probabilities_of(table["meaning"]),
         )
 
 

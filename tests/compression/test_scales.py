@@ -59,6 +59,13 @@ def test_least_error_is_least(rows):
             assert (least <= squared_errors(rows, levels, rows.abs().amax(dim=1) * share) * margin).all()
 
 
+def test_one_outlier_does_not_hide_the_least_error():
+    row = torch.randn(1, 20_000, generator=torch.Generator().manual_seed(0))
+    row[0, 0] = 60
+    least = squared_errors(row, FORMATS[1], least_error_scales(row, FORMATS[1]))
+    assert least <= min(squared_errors(row, FORMATS[1], torch.tensor([alpha])) for alpha in (3.0, 4, 5, 6, 8)) * 1.01
+
+
 def test_binary_scale_is_the_mean_magnitude(rows):
     assert torch.allclose(least_error_scales(rows, level_set("binary")), rows.abs().mean(dim=1), rtol=1e-4)
 

@@ -175,7 +175,7 @@ def align(elastic: ElasticFormat, distribution: Distribution = "normal") -> tupl
         kind = "signed" if elastic.signed else "unsigned"
         raise InputError(f"ESB alignment: {distribution} does not go with the {kind} format {elastic.name}")
     levels = elastic.level_set()
-    return _search(lambda alphas: expected_error(levels, alphas * elastic.largest_value), elastic)
+    return _search(lambda alphas: expected_error(levels, alphas * elastic.largest_value), elastic, 4.0)
 
 
 def align_samples(elastic: ElasticFormat, numbers: ArrayLike) -> tuple[Minimum, ...]:
@@ -198,15 +198,17 @@ def align_samples(elastic: ElasticFormat, numbers: ArrayLike) -> tuple[Minimum, 
     levels = elastic.level_set()
     signed = np.abs(flat) if elastic.signed else np.maximum(flat, 0)
     lost = power - float(np.mean(signed**2))  # what lies below zero becomes zero
-    error = SampledError(signed / np.sqrt(power), levels, lost / power)
-    return _search(lambda alphas: error(alphas / elastic.unit), elastic)
+    magnitudes = signed / np.sqrt(power)
+    error = SampledError(magnitudes, levels, lost / power)
+    reach = 1.3 * float(magnitudes.max()) / elastic.largest_value
+    return _search(lambda alphas: error(alphas / elastic.unit), elastic, max(4.0, reach))
 
 
 def _search(
-    error: Callable[[NDArray[np.float64]], NDArray[np.float64]], elastic: ElasticFormat
+    error: Callable[[NDArray[np.float64]], NDArray[np.float64]], elastic: ElasticFormat, most: float
 ) -> tuple[Minimum, ...]:
-    """Search from where the largest level lies at half a standard deviation to where the value 1 lies at four."""
-    return local_minima(error, 0.5 / elastic.largest_value, 4.0)
+    """Search from where the largest level lies at half a standard deviation on."""
+    return local_minima(error, 0.5 / elastic.largest_value, most)
 
 
 def aligned_scales(rows: torch.Tensor, elastic: ElasticFormat, reference: Reference = "normal") -> torch.Tensor:

@@ -61,7 +61,8 @@ def local_minima(
 ) -> tuple[Minimum, ...]:
     """Return the local minima of an error over scales from ``least`` to ``most``, the least error first.
 
-    Minima closer than the grid of ``per_octave`` scales for each doubling count as one.
+    Minima closer than the grid of ``per_octave`` scales for each doubling count as one. There is at least one: the best
+    scale of the grid where none is inside.
     """
     from scipy import optimize
 
@@ -76,4 +77,7 @@ def local_minima(
         )
         better = found.fun <= errors[index]
         minima.append(Minimum(float(found.x if better else grid[index]), float(found.fun if better else errors[index])))
+    if not minima:
+        best = int(np.argmin(errors))
+        return (Minimum(float(grid[best]), float(errors[best])),)
     return tuple(sorted(minima, key=lambda minimum: minimum.error))

@@ -23,8 +23,12 @@ LEAST_SCALE = 2.0**-40
 """The scale of a row of zeros in a format without zero: its levels are nothing beside any real row's."""
 
 CANDIDATES = 64
-GREATEST_RATIO, LEAST_RATIO = 1.3, 0.08
-"""Scales tried, as shares of a row's largest magnitude. Powers of two may do best with the largest level beyond it."""
+GREATEST_SHARE = 1.3
+"""The largest scale tried, as a share of the largest magnitude: powers of two may do best with it beyond."""
+
+LEAST_SHARE = 0.8
+"""The smallest scale tried, as a share of the root mean square; one outlier among many numbers is no reason to stop at
+a share of the largest magnitude."""
 
 REFINEMENTS = 4
 BOUNDARIES_AT_ONCE = 4_000_000
@@ -124,8 +128,8 @@ def least_error_scales(rows: torch.Tensor, levels: LevelSet, rounding: Rounding 
         (rows,) positive scales.
     """
     largest = absmax_scales(rows)
-    grid = _grid(largest)
     sums = RowSums.of(rows)
+    grid = _grid(largest, (sums.energy / rows.shape[1]).sqrt())
     scales = grid.gather(1, sums.errors(levels, grid, rounding).argmin(dim=1, keepdim=True)).squeeze(1)
     return positive(torch.where(largest > 0, _refined(rows, levels, scales, rounding), 0), levels)
 
@@ -186,11 +190,16 @@ def _rounding_of(levels: LevelSet, rounding: Rounding) -> Rounding:
     return rounding if levels.power_of_two else "nearest"
 
 
-def _grid(largest: torch.Tensor) -> torch.Tensor:
-    """Return candidates (rows, candidates) for rows with these largest magnitudes; the magnitude itself is one."""
-    shares = torch.logspace(math.log10(GREATEST_RATIO), math.log10(LEAST_RATIO), CANDIDATES, dtype=torch.float64)
-    shares = torch.cat([torch.ones(1, dtype=torch.float64), shares])
-    return torch.where(largest > 0, largest, 1).double()[:, None] * shares
+def _grid(largest: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+    """Return candidates (rows, candidates) for rows of these largest magnitudes and root mean squares.
+
+    They are spaced evenly in proportion; the largest magnitude itself is one.
+    """
+    most = torch.where(largest > 0, largest, 1).double()
+    least = torch.where(largest > 0, deviation.double() * LEAST_SHARE, 0.5)
+    exponents = torch.linspace(0, 1, CANDIDATES, dtype=torch.float64)
+    between = (most * GREATEST_SHARE)[:, None] * (least / (most * GREATEST_SHARE))[:, None] ** exponents
+    return torch.cat([most[:, None], between], dim=1)
 
 
 def _refined(rows: torch.Tensor, levels: LevelSet, scales: torch.Tensor, rounding: Rounding) -> torch.Tensor:
@@ -211,11 +220,13 @@ def _refined(rows: torch.Tensor, levels: LevelSet, scales: torch.Tensor, roundin
 
 def _shared_scale(groups: list[tuple[LevelSet, torch.Tensor]], rounding: Rounding) -> torch.Tensor:
     """Return the one alpha, (1,), with the least error over all groups of rows, each in its own format."""
+    sums = [RowSums.of(rows) for _, rows in groups]
     largest = torch.stack([absmax_scales(rows) for _, rows in groups]).amax(dim=0)
-    grid = _grid(largest)
+    numbers = sum(rows.shape[1] for _, rows in groups)
+    grid = _grid(largest, (torch.stack([each.energy for each in sums]).sum(dim=0) / numbers).sqrt())
     errors = torch.zeros_like(grid)
-    for levels, rows in groups:
-        errors += RowSums.of(rows).errors(levels, grid, _rounding_of(levels, rounding))
+    for (levels, _), each in zip(groups, sums, strict=True):
+        errors += each.errors(levels, grid, _rounding_of(levels, rounding))
     return grid.gather(1, errors.argmin(dim=1, keepdim=True)).squeeze(1).to(groups[0][1].dtype)
 
 

@@ -1,7 +1,7 @@
 """``l4edge bench esb``: the elastic number formats against the constants their author published."""
 
 import json
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 import click
 
@@ -38,11 +38,15 @@ DECIBELS_OFFSET = {2: 9.25, 3: 14.27, 4: 19.38, 5: 24.57, 6: 29.83, 7: 35.17, 8:
 
 ALPHA_TOLERANCE = 1e-3
 DECIBEL_TOLERANCE = 0.02
-SPREAD, POINTS = 12.0, 400_001
+SPREAD, POINTS = 12.0, 100_001
 """The check by numerical integration: how far out, in standard deviations, and with how many points."""
 
 FIGURE = {"bits": 5, "significant": 2, "value": 4.77, "expected": 5.0, "largest": 7.0}
 """The paper's figure 4: 2.98 / alpha = 4.77 becomes 5; the largest value is 7."""
+
+QUANTILES = 20_001
+DISTRIBUTIONS = {"normal": ("norm", ()), "Laplace": ("laplace", ()), "Student t, 4": ("t", (4,))}
+"""Name: distribution in scipy.stats and its parameters. Weights of trained layers lie between the first two."""
 
 COLUMNS = {
     "alpha": "alpha", "published": "published", "matches": "matches", "decibels": "SQNR [dB]",
@@ -53,7 +57,7 @@ COLUMNS = {
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 def command(as_json: bool, markdown: bool) -> None:
     """Align ESB formats with the normal distribution, and compare with the author's published code.
 
@@ -84,6 +88,7 @@ def measure() -> Dict[str, Any]:
     figure = _figure()
     return {
         "formats": rows,
+        "against_uniform": [_against_uniform(name, bits) for name in DISTRIBUTIONS for bits in range(3, 9)],
         "figure": figure,
         "max_alpha_deviation": max(row["alpha_deviation"] for row in rows),
         "max_decibel_deviation": max(row["decibel_deviation"] for row in rows),
@@ -157,6 +162,28 @@ def _figure() -> Dict[str, Any]:
     )
 
 
+def _against_uniform(distribution: str, bits: int) -> Dict[str, Any]:
+    """Compare formats of the same bits on evenly spaced quantiles of a distribution, each at its best alpha."""
+    import numpy as np
+    from scipy import stats
+
+    from l4edge_compression.quantization.esb import ElasticFormat, align_samples, candidates
+
+    family, parameters = DISTRIBUTIONS[distribution]
+    numbers = getattr(stats, family)(*parameters).ppf((np.arange(QUANTILES) + 0.5) / QUANTILES)
+    found = {
+        each.significant: align_samples(each, numbers)[0].decibels
+        for each in candidates(bits) if each.exponent_bits > 1
+    }
+    best = max(found, key=lambda significant: found[significant])
+    fixed = align_samples(ElasticFormat(bits, bits - 2, formula=True), numbers)[0].decibels
+    offset = align_samples(ElasticFormat(bits, bits - 2), numbers)[0].decibels
+    return {
+        "distribution": distribution, "bits": bits, "format": f"({bits},{best})", "esb": round(found[best], 2),
+        "fixed": round(fixed, 2), "offset": round(offset, 2), "gain": round(found[best] - max(fixed, offset), 2),
+    }
+
+
 def _cells(row: Dict[str, Any]) -> List[str]:
     texts = {True: "yes", False: "NO", None: ""}
     values = (row[key] for key in COLUMNS)
@@ -167,26 +194,30 @@ def _cells(row: Dict[str, Any]) -> List[str]:
 
 
 def _print(results: Dict[str, Any], markdown: bool) -> None:
+    headers = ["format", *COLUMNS.values()]
+    _table("ESB formats on N(0, 1); published: the author's code", headers,
+           [(_cells(row), row["passed"]) for row in results["formats"]], markdown)
+    click.echo("figure 4, (5,2): {value} becomes {found:g}, expected {expected:g}; largest {found_largest:g}".format(
+        **results["figure"]
+    ))
+    click.echo((
+        "alpha off by at most {max_alpha_deviation:.1g} (allowed {alpha_tolerance}), SQNR by at most "
+        "{max_decibel_deviation:.2g} dB (allowed {decibel_tolerance}); {failures} failures"
+    ).format(**results))
+    headers = ["distribution", "bits", "best ESB", "ESB [dB]", "fixed point [dB]", "offset uniform [dB]", "gain [dB]"]
+    rows = [([str(value) for value in row.values()], True) for row in results["against_uniform"]]
+    _table("SQNR of ESB with two or more exponent bits against uniform formats", headers, rows, markdown)
+
+
+def _table(title: str, headers: List[str], rows: List[Tuple[List[str], bool]], markdown: bool) -> None:
+    if markdown:
+        lines = [headers, ["---", *["---:"] * (len(headers) - 1)], *(cells for cells, _ in rows)]
+        click.echo("\n".join(["", *("| " + " | ".join(line) + " |" for line in lines), ""]))
+        return
     from rich.console import Console
     from rich.table import Table
 
-    headers = ["format", *COLUMNS.values()]
-    summary = (
-        "alpha off by at most {max_alpha_deviation:.1g} (allowed {alpha_tolerance}), SQNR by at most "
-        "{max_decibel_deviation:.2g} dB (allowed {decibel_tolerance}); {failures} failures"
-    ).format(**results)
-    figure = "figure 4, (5,2): {value} becomes {found:g}, expected {expected:g}; largest {found_largest:g}".format(
-        **results["figure"]
-    )
-    if markdown:
-        lines = [headers, ["---", *["---:"] * len(COLUMNS)], *(_cells(row) for row in results["formats"])]
-        click.echo("\n".join("| " + " | ".join(line) + " |" for line in lines))
-        click.echo(f"\n{figure}. {summary}.")
-        return
-    table = Table(*headers, title="ESB formats on N(0, 1); published: the author's code")
-    for row in results["formats"]:
-        table.add_row(*_cells(row), style=None if row["passed"] else "red")
-    console = Console()
-    console.print(table)
-    console.print(figure, highlight=False)
-    console.print(summary, highlight=False)
+    table = Table(*headers, title=title)
+    for cells, passed in rows:
+        table.add_row(*cells, style=None if passed else "red")
+    Console().print(table)

@@ -46,7 +46,7 @@ FIGURE = {"bits": 5, "significant": 2, "value": 4.77, "expected": 5.0, "largest"
 
 QUANTILES = 20_001
 DISTRIBUTIONS = {"normal": ("norm", ()), "Laplace": ("laplace", ()), "Student t, 4": ("t", (4,))}
-"""Name: distribution in scipy.stats and its parameters. Weights of trained layers lie between the first two."""
+"""Name: distribution in scipy.stats and its parameters; from light tails to heavy ones."""
 
 COLUMNS = {
     "alpha": "alpha", "published": "published", "matches": "matches", "decibels": "SQNR [dB]",

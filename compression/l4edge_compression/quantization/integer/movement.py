@@ -107,6 +107,13 @@ def _cast(inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Array:
     return inputs[0].astype(KINDS[int(attributes["to"])])
 
 
+def _space_to_depth(inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Array:
+    block = int(attributes["blocksize"])
+    batch, channels, height, width = inputs[0].shape
+    parts = inputs[0].reshape(batch, channels, height // block, block, width // block, block)
+    return parts.transpose(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // block, width // block)
+
+
 def _constant_of_shape(inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Array:
     value = attributes.get("value", np.zeros(1, np.float32))
     return np.full([int(size) for size in inputs[0]], value.reshape(())[()], value.dtype)
@@ -136,6 +143,7 @@ MOVEMENT: dict[str, Operator] = {
     "Resize": _resize,
     "Pad": _pad,
     "Cast": _cast,
+    "SpaceToDepth": _space_to_depth,
     "Shape": lambda inputs, _: np.asarray(inputs[0].shape, np.int64),
     "ConstantOfShape": _constant_of_shape,
     "Where": lambda inputs, _: np.where(inputs[0], inputs[1], inputs[2]),

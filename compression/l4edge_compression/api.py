@@ -89,7 +89,10 @@ def compress_(
     place_(model, config)
     try:
         with _keeping_random_state(config.seed):
-            reassign_rows(model, batches, loss_function)
+            mixed = reassign_rows(model, batches, loss_function)
+            for layer, module in quantized_layers(model):
+                if layer.name not in mixed:
+                    module.row_quantizer.fit(module.weight)
             if batches is not None:
                 calibrate(model, batches)
                 if config.normalization == "reestimate":

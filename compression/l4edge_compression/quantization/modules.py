@@ -53,8 +53,9 @@ class RowQuantizer(nn.Module):
         reference: Reference = "normal",
         progressive: bool = False,
         name: str = "weight",
+        fitted: bool = True,
     ):
-        """Start with all rows in the first format and scales fitted to the weight, (O, ...)."""
+        """Start with all rows in the first format, and scales fitted to the weight, (O, ...), or not yet."""
         super().__init__()
         self.formats = tuple(formats)
         self.granularity = granularity
@@ -73,7 +74,8 @@ class RowQuantizer(nn.Module):
             self.register_buffer("scale", start)
         mask = torch.zeros_like(weight, dtype=torch.bool) if progressive else None
         self.register_buffer("mask", mask)
-        self.fit(weight)
+        if fitted:
+            self.fit(weight)
 
     def extra_repr(self) -> str:
         """Say formats and scale rule where the module is printed."""

@@ -81,7 +81,9 @@ def in_float(model: nn.Module) -> Iterator[None]:
 
 
 def place_(model: nn.Module, config: QuantizationConfig) -> None:
-    """Swap layers and put quantizers in; all rows start in the first format, all tensors are observed.
+    """Swap layers and put quantizers in.
+
+    All rows start in the first format, their scales are not fitted yet, and all tensors are observed.
 
     Raises:
         InputError: the model is compressed already, cannot be traced, has layers that cannot be quantized, or weights
@@ -146,7 +148,7 @@ def _row_quantizer(model: nn.Module, layer: Layer, config: QuantizationConfig) -
     policy = config.weights(layer, weight)
     return RowQuantizer(
         policy.formats, weight, granularity=policy.granularity, rule=policy.rule, rounding=policy.rounding,
-        reference=policy.reference, progressive=policy.progressive, name=layer.name,
+        reference=policy.reference, progressive=policy.progressive, name=layer.name, fitted=False,
     )
 
 

@@ -157,12 +157,13 @@ def assign_rows(
     for name, values in (("scores", scores), ("spreads", spreads)):
         if values.shape != (count,) or not bool(torch.isfinite(values).all()):
             raise InputError(f"{where}: {name} of rows must be {count} finite numbers; check the weights and the data")
+    spreads = spreads.to(scores.device)
     assignment = torch.full((count,), MIDDLE, dtype=torch.int64, device=scores.device)
     order = torch.sort(scores.double(), descending=True, stable=True).indices
     assignment[order[:highs]] = HIGH
     rest = order[highs:].sort().values
     if rule == "crossover":
-        relative = spreads.double() if scales is None else spreads.double() / scales.double()
+        relative = spreads.double() if scales is None else spreads.double() / scales.to(spreads)
         assignment[rest[prefers_power_of_two(relative[rest])]] = LOW
     else:
         assignment[rest[torch.sort(spreads[rest].double(), stable=True).indices[:lows]]] = LOW

@@ -166,9 +166,9 @@ class RowSums:
 
     def errors(self, levels: LevelSet, scales: torch.Tensor, rounding: Rounding = "nearest") -> torch.Tensor:
         """Return the summed squared error of each row at each of its scales: (rows, candidates) to the same shape."""
-        limits = torch.tensor([limit for limit, _ in boundaries(levels, rounding)], dtype=torch.float64)
-        values = torch.tensor(levels.magnitudes, dtype=torch.float64)
         steps = scales.double() / levels.largest
+        limits = steps.new_tensor([limit for limit, _ in boundaries(levels, rounding)])
+        values = steps.new_tensor(levels.magnitudes)
         at_once = max(1, BOUNDARIES_AT_ONCE // (max(1, len(limits)) * len(steps)))
         return torch.cat([self._errors(part, limits, values) for part in steps.split(at_once, dim=1)], dim=1)
 
@@ -197,7 +197,7 @@ def _grid(largest: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
     """
     most = torch.where(largest > 0, largest, 1).double()
     least = torch.where(largest > 0, deviation.double() * LEAST_SHARE, 0.5)
-    exponents = torch.linspace(0, 1, CANDIDATES, dtype=torch.float64)
+    exponents = torch.linspace(0, 1, CANDIDATES, dtype=torch.float64, device=largest.device)
     between = (most * GREATEST_SHARE)[:, None] * (least / (most * GREATEST_SHARE))[:, None] ** exponents
     return torch.cat([most[:, None], between], dim=1)
 

@@ -67,5 +67,12 @@ class Codes(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return passed, None, None, None, None, None
         # d(output)/d(scale) is (output - x) / scale inside the range and output / scale outside: two dot products.
-        slope = torch.dot(gradient.flatten(), output.flatten()) - torch.dot(passed.flatten(), values.flatten())
+        slope = _dot(gradient, output) - _dot(passed, values)
         return passed, slope / scale * ctx.factor, None, None, None, None
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """Sum of products, without copies where both lie channels last in memory: copying took a third of the training."""
+    if one.dim() == 4 and all(part.is_contiguous(memory_format=torch.channels_last) for part in (one, other)):
+        one, other = one.permute(0, 2, 3, 1), other.permute(0, 2, 3, 1)
+    return torch.dot(one.flatten(), other.flatten())

@@ -1,0 +1,194 @@
+"""Train or quantize a network on CIFAR-10, and say how many test pictures it names rightly.
+
+``python -m l4edge_compression.studies.cifar10 --data ARCHIVE --network resnet20 --method rmsmp --start CHECKPOINT --out
+RUN``. Method ``fp32`` trains from random weights; every other method trains on from its checkpoint with the same
+recipe, so methods are compared at the same budget. The run folder ends up with ``checkpoint.pt`` (to resume and to
+start other runs from) and ``result.json``.
+"""
+
+import hashlib
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import nn
+
+from l4edge_compression.api import compress_, config_to_json, describe
+from l4edge_compression.studies.pictures import Pictures, fingerprint, read_pictures
+from l4edge_compression.studies.recipes import METHODS, RECIPES, SCRATCH, is_trained, make_network, method_config
+from l4edge_compression.studies.training import (
+    BATCH,
+    Run,
+    State,
+    as_input,
+    count_correct,
+    cross_entropy,
+    load_state,
+    new_state,
+    save_state,
+    train,
+)
+from l4edge_perception.errors import InputError
+from l4edge_perception.files import write_text
+from l4edge_perception.models.checkpoints import load_weights
+from l4edge_perception.training.processor import without_matrix_tiles
+
+CALIBRATION_BATCHES = 4
+
+
+def prepared_network(name: str, start: Path | None, run: Run, pictures: Pictures, device: torch.device) -> nn.Module:
+    """The network that a run begins with: random or from a checkpoint, quantized where the run says so."""
+    torch.manual_seed(run.seed)
+    network = make_network(name, len(pictures.classes))
+    if start is not None:
+        load_weights(network, start)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    network.to(device)
+    if run.config is None:
+        return network
+    if run.config.observe_in_training:
+        return compress_(network, run.config)
+    picked = torch.randperm(len(pictures.images), generator=torch.Generator().manual_seed(run.seed))
+    parts = picked.split(BATCH)[:CALIBRATION_BATCHES]
+    batches = [(as_input(pictures.images[part].to(device)), pictures.labels[part].to(device)) for part in parts]
+    return compress_(network, run.config, batches, cross_entropy)
+
+
+def bits_per_weight(network: nn.Module) -> float:
+    """Mean over all quantized weights, 32 for a float network."""
+    if not hasattr(network, "compression"):
+        return 32.0
+    sizes = {layer.name: network.get_submodule(layer.name).weight.numel() for layer in describe(network)}  # type: ignore[union-attr,operator]
+    return sum(layer.bits_per_weight * sizes[layer.name] for layer in describe(network)) / sum(sizes.values())
+
+
+def result_of(
+    network: str,
+    method: str,
+    run: Run,
+    state: State,
+    pictures: dict[str, Pictures],
+    start: Path | None,
+    notes: list[str],
+) -> dict[str, Any]:
+    """What the run writes down: all that is needed to repeat it, and how good the network is now."""
+    correct, count = count_correct(state.network, pictures["test"]), len(pictures["test"].labels)
+    return {
+        "made_by": "python -m l4edge_compression.studies.cifar10",
+        "data": {"name": "CIFAR-10", "sha256": fingerprint(pictures), "test_images": count},
+        "network": network,
+        "method": method,
+        "config": None if run.config is None else config_to_json(run.config),
+        "bits_per_weight": round(bits_per_weight(state.network), 3),
+        "start_sha256": None if start is None else hashlib.sha256(start.read_bytes()).hexdigest(),
+        "seed": run.seed,
+        "epochs": run.epochs,
+        "pass_images": run.pass_images,
+        "batch": BATCH,
+        "recipe": vars(run.recipe),
+        "device": f"{_processor()}, {torch.get_num_threads()} threads"
+        if next(state.network.parameters()).device.type == "cpu"
+        else torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "seconds": round(state.seconds, 1),
+        "processor_seconds": round(state.processor_seconds, 1),
+        "history": state.history,
+        "correct": correct,
+        "top1": correct / count,
+        "notes": notes,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Archive or folder: train/CLASS, test/CLASS."
+)
+@click.option("--network", type=click.Choice(list(RECIPES)), required=True)
+@click.option("--method", type=click.Choice(METHODS), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
+@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint of method fp32; all others need it.")
+@click.option("--epochs", type=click.IntRange(1), default=4, show_default=True, help="Passes.")
+@click.option("--pass-images", type=click.IntRange(0), default=0, help="Pictures drawn for each pass; 0 for all.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps the decoded pictures.")
+@click.option("--note", multiple=True, help="What readers of the result must know.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run folder.")
+def command(
+    data: Path,
+    network: str,
+    method: str,
+    out: Path,
+    start: Path | None,
+    epochs: int,
+    pass_images: int,
+    seed: int,
+    device: str,
+    threads: int,
+    cache: Path | None,
+    note: tuple[str, ...],
+    resume: bool,
+) -> None:
+    """Train or quantize one network by one method."""
+    without_matrix_tiles()
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    if (start is None) != (method == SCRATCH):
+        raise InputError(
+            f"--start: method {SCRATCH} begins from nothing and takes none; all others need its checkpoint"
+        )
+    config = method_config(network, method, seed)
+    torch.set_num_threads(threads)
+    pictures = read_pictures(data, cache)
+    training = pictures["train"]
+    pass_images = min(pass_images or len(training.images), len(training.images))
+    run = Run(RECIPES[network], start is None, config, epochs if is_trained(method) else 0, pass_images, seed)
+    state = new_state(prepared_network(network, start, run, training, torch.device(device)), run)
+    if resume:
+        load_state(out / "checkpoint.pt", state)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(method, total=run.steps)
+
+        def on_step(step: int, loss: float) -> None:
+            text = f"{network} {method}, pass {state.epoch + 1} of {run.epochs}, loss {loss:.3f}"
+            progress.update(task, completed=step, description=text)
+
+        def after_epoch(state: State) -> None:
+            save_state(out / "checkpoint.pt", state)
+            seconds = f"{state.seconds:.0f} s, {state.processor_seconds:.0f} s of processor time"
+            console.print(f"pass {state.epoch}: loss {state.history[-1]['loss']:.4f}, {seconds}", highlight=False)
+
+        train(training, run, state, after_epoch, on_step)
+    result = result_of(network, method, run, state, pictures, start, list(note))
+    write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
+    console.print(
+        f"{network} {method}: top-1 {100 * result['top1']:.2f} %; wrote {out / 'result.json'}", highlight=False
+    )
+
+
+if __name__ == "__main__":
+    try:
+        command()
+    except InputError as error:
+        click.echo(f"l4edge: {error}", err=True)
+        sys.exit(2)

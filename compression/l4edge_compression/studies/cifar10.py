@@ -66,8 +66,9 @@ def bits_per_weight(network: nn.Module) -> float:
     """Mean over all quantized weights, 32 for a float network."""
     if not hasattr(network, "compression"):
         return 32.0
-    sizes = {layer.name: network.get_submodule(layer.name).weight.numel() for layer in describe(network)}  # type: ignore[union-attr,operator]
-    return sum(layer.bits_per_weight * sizes[layer.name] for layer in describe(network)) / sum(sizes.values())
+    layers = describe(network)
+    sizes = [network.get_parameter(f"{layer.name}.weight").numel() for layer in layers]
+    return sum(layer.bits_per_weight * size for layer, size in zip(layers, sizes, strict=True)) / sum(sizes)
 
 
 def result_of(

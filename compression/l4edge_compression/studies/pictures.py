@@ -125,7 +125,7 @@ def fingerprint(pictures: dict[str, Pictures]) -> str:
     """SHA-256 of the decoded pictures and labels, so that results say what they were measured on."""
     digest = hashlib.sha256()
     for split in SPLITS:
-        digest.update(memoryview(pictures[split].images.contiguous().numpy()).cast("B"))
+        digest.update(pictures[split].images.numpy().tobytes())
         digest.update(pictures[split].labels.numpy().tobytes())
     return digest.hexdigest()
 
@@ -144,8 +144,8 @@ def varied(images: Tensor, generator: torch.Generator) -> Tensor:
     mirrored = torch.rand(count, 1, generator=generator) < 0.5
     rows, columns = offsets + torch.arange(size)
     columns = torch.where(mirrored, columns.flip(1), columns)
-    pick = torch.arange(count)[:, None, None, None], torch.arange(3)[None, :, None, None]
-    return padded[(*pick, rows[:, None, :, None], columns[:, None, None, :])]
+    picked, channels = torch.arange(count)[:, None, None, None], torch.arange(3)[None, :, None, None]
+    return padded[picked, channels, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 def image_file(picture: np.ndarray) -> bytes:

@@ -74,7 +74,9 @@ def new_state(network: nn.Module, run: Run) -> State:
 
 
 def _parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
-    decayed, free, scales = [], [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    scales: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue

@@ -1,0 +1,39 @@
+"""What a network is for: where its pictures come from, and how good a level of its package is.
+
+A task gives batches for calibration, judges packages as the vehicle would run them (onnxruntime), and describes the
+package that its network becomes.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from l4edge_perception.packages import ModelPackage
+
+
+class Task(Protocol):
+    """What ``l4edge compress`` and the studies need to know of a network's purpose.
+
+    Attributes:
+        network: float, in evaluation mode.
+        headline: the metric that tables show.
+        judged_on: in words, the pictures that :meth:`metrics` looks at.
+    """
+
+    network: nn.Module
+    headline: str
+    judged_on: str
+
+    def batches(self, count: int) -> Iterator[torch.Tensor]:
+        """Input batches from ``count`` unlabelled training pictures."""
+
+    def description(self) -> ModelPackage:
+        """The package of the float network, its levels included, before anything is written."""
+
+    def float_graphs(self) -> Mapping[str, bytes]:
+        """The graphs of the levels that :meth:`description` names."""
+
+    def metrics(self, package: ModelPackage, level: str) -> dict[str, float]:
+        """How good one level is on the pictures held back."""

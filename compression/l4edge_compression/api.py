@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from l4edge_compression.quantization.assigning import Loss, reassign_rows
 from l4edge_compression.quantization.baselines import ApotConfig, FixedConfig, PotConfig
 from l4edge_compression.quantization.binary import BinaryConfig
-from l4edge_compression.quantization.calibrating import calibrate, reestimate_normalization
+from l4edge_compression.quantization.calibrating import calibrate, check_data, reestimate_normalization
 from l4edge_compression.quantization.config import QuantizationConfig
 from l4edge_compression.quantization.esb_config import EsbConfig
 from l4edge_compression.quantization.ilmpq import IlmpqConfig
@@ -86,6 +86,10 @@ def compress_(
             "training batches"
         )
     batches = list(data) if isinstance(data, Iterator) else data
+    if hasattr(model, "compression"):
+        raise InputError(f"model {type(model).__name__}: is compressed already; start from the float model")
+    if batches is not None:
+        check_data(model, batches)
     place_(model, config)
     try:
         with _keeping_random_state(config.seed):

@@ -165,7 +165,7 @@ def test_reassignment_with_labels_and_a_loss():
     assert set(changed) == {layer.name for layer in describe(model)}
     assert sum(changed.values()) > 0
     assert not any(parameter.grad is not None for parameter in model.parameters())
-    assert {state for state in (quantizer.state for quantizer in model.quantizers.values())} == {"quantize"}
+    assert {quantizer.state for quantizer in model.quantizers.values()} == {"quantize"}
 
 
 def test_reestimated_normalization_takes_the_shift_out():
@@ -219,6 +219,10 @@ class TestErrors:
 
     def test_data_that_is_no_tensor(self):
         assert "batch 0 is str" in self.message(network(), FixedConfig(), ["cat.jpg"])
+
+    def test_data_of_another_shape(self):
+        message = self.message(network(), FixedConfig(), [torch.zeros(2, 4, 9, 9)])
+        assert "batch 0 of shape (2, 4, 9, 9)" in message
 
     def test_data_that_is_not_finite(self):
         assert "batch 0 has values" in self.message(network(), FixedConfig(), [torch.full((1, 3, 9, 9), torch.inf)])

@@ -190,5 +190,5 @@ def test_hidden_attention_is_refused():
         def forward(self, values):
             return functional.scaled_dot_product_attention(values, values, self.head(values))
 
-    with pytest.raises(InputError, match="scaled_dot_product_attention.*torch.matmul"):
+    with pytest.raises(InputError, match=r"scaled_dot_product_attention.*torch.matmul"):
         placed(Model(), (2, 3, 4))

@@ -234,7 +234,7 @@ class TestActivations:
             ActivationQuantizer(4).finish()
         with pytest.raises(InputError, match="calibrate"):
             ActivationQuantizer(4).parameters_for_export()
-        with pytest.raises(InputError, match="x: .*not finite"):
+        with pytest.raises(InputError, match=r"x: .*not finite"):
             ActivationQuantizer(4, name="x")(torch.tensor([1.0, float("nan")]))
 
 

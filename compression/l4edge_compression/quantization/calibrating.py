@@ -11,6 +11,7 @@ from torch import nn
 
 from l4edge_compression.quantization.placing import activation_quantizers, checked_batches
 from l4edge_compression.quantization.tracing import NORMALIZATIONS
+from l4edge_perception.errors import InputError
 
 
 def calibrate(model: nn.Module, data: Iterable[Any]) -> None:
@@ -26,6 +27,24 @@ def calibrate(model: nn.Module, data: Iterable[Any]) -> None:
             model(inputs)
     for quantizer in activation_quantizers(model):
         quantizer.finish()
+
+
+def check_data(model: nn.Module, data: Iterable[Any]) -> None:
+    """Let a float model answer one example of the first batch.
+
+    Raises:
+        InputError: there is no batch, or it does not fit the model.
+    """
+    with _evaluating(model), torch.no_grad():
+        for inputs, _ in checked_batches(model, data):
+            try:
+                model(inputs[:1])
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"data: batch 0 of shape {tuple(inputs.shape)} and {inputs.dtype} does not fit the model: {error}"
+                    .replace("\n", " ")
+                ) from error
+            break
 
 
 def reestimate_normalization(model: nn.Module, data: Iterable[Any]) -> None:

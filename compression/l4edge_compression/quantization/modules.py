@@ -166,10 +166,10 @@ class RowQuantizer(nn.Module):
         return learned_scale_factor(count, min(len(levels.magnitudes) - levels.has_zero for levels in self.formats))
 
     def _limit(self) -> Tensor:
-        """Up to which magnitude gradients pass, (O,): the scale; 1 for binary rows, whose scale is a mean."""
+        """Return (O,) up to which magnitude gradients pass: the scale; 1 for binary rows, whose scale is a mean."""
         scale = self.scale.detach().abs().clamp(min=_LEAST_SCALE)
         binary = torch.tensor([levels.bits == 1 for levels in self.formats], device=scale.device)
-        return torch.where(binary[self.assignment], scale.clamp(min=1.0), scale)
+        return torch.where(binary[self.assignment], torch.ones_like(scale), scale)
 
 
 class QuantizedConv2d(nn.Conv2d):

@@ -194,7 +194,7 @@ def project(levels: LevelSet, normalized: torch.Tensor, rounding: Rounding = "ne
     table = torch.tensor(levels.magnitudes, dtype=exact.dtype, device=exact.device)
     if not levels.signed:
         return table[torch.bucketize(scaled.clamp(min=0), limits)].to(kind)
-    magnitudes = table[torch.bucketize(scaled.abs(), limits)]
+    magnitudes = table[torch.bucketize(scaled.abs().contiguous(), limits)]
     return torch.where(scaled < 0, -magnitudes, magnitudes).to(kind)
 
 

@@ -171,10 +171,12 @@ class ActivationQuantizer(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Return what a checkpoint needs beside the tensors: the state."""
-        return torch.tensor(_STATES.index(self.state))
+        return torch.tensor([_STATES.index(self.state), self.observer is not None, self.remaining])
 
     def set_extra_state(self, state: Tensor) -> None:
         """Continue in the state of a checkpoint."""
-        self.state = _STATES[int(state)]
+        index, waiting, self.remaining = state.tolist()
+        self.state = _STATES[index]
         self._zero_point = int(self.zero_point)
-        self.observer = RangeObserver() if self.state == "observe" else None
+        # Switched off before it has observed anything, it still has to: binary training begins so.
+        self.observer = RangeObserver() if waiting else None

@@ -73,8 +73,9 @@ _CONVOLUTIONAL: dict[str, Callable[[int], QuantizationConfig]] = {
     "pot-w4a4": lambda seed: PotConfig(seed=seed),
     "rmsmp": lambda seed: RmsmpConfig(granularity="row", scale="learned", seed=seed),
     "ilmpq": lambda seed: IlmpqConfig(granularity="row", scale="learned", seed=seed),
-    "esb-4-1": lambda seed: EsbConfig(ends="same", bits=4, significant=1, activation_levels=(4, 1), seed=seed),
-    "esb-5-2": lambda seed: EsbConfig(ends="same", bits=5, significant=2, activation_levels=(5, 2), seed=seed),
+    # Activations need no sign: its bit makes one more of them significant, and two remain for the exponent.
+    "esb-4-1": lambda seed: EsbConfig(ends="same", bits=4, significant=1, activation_levels=(4, 2), seed=seed),
+    "esb-5-2": lambda seed: EsbConfig(ends="same", bits=5, significant=2, activation_levels=(5, 3), seed=seed),
 }
 _ANY: dict[str, Callable[[int], QuantizationConfig]] = {
     "w8a8-ptq": lambda seed: FixedConfig(weight_bits=8, activation_bits=8, scale="mse", seed=seed),

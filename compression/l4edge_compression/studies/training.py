@@ -137,7 +137,7 @@ def train(
     """
     if run.steps == 0:
         raise InputError(f"--pass-images {run.pass_images}: does not fill one batch of {BATCH}; give more")
-    schedule = None if run.config is None else Schedule(run.config, run.epochs)
+    schedule = Schedule(run.config, run.epochs) if run.config is not None and run.epochs else None
     while state.epoch < run.epochs:
         wall, processor = time.monotonic(), time.process_time()
         due = None if schedule is None else schedule.at(state.epoch)

@@ -64,6 +64,21 @@ class PlannerConfig:
     unseen_growth_mps: float = 0.5
     unseen_growth_limit_m: float = 1.0
 
+    signal_range_m: float = 70.0
+    signal_right_m: float = 9.0
+    signal_left_m: float = 3.5
+    signal_age_s: float = 0.3
+    signal_memory_s: float = 1.5
+    signal_hidden_m: float = 9.0
+    stop_sign_probability: float = 0.9
+    stop_sign_aspect: float = 0.82
+    stop_before_sign_m: float = 1.0
+    stop_sign_reach_m: float = 2.0
+    stop_sign_wait_s: float = 1.5
+    light_probability: float = 0.8
+    stop_before_light_m: float = 5.0
+    light_patience_s: float = 30.0
+
     plan_memory_s: float = 0.5
     plan_deviation_mps: float = 1.0
 

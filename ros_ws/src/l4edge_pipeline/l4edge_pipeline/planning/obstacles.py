@@ -30,6 +30,7 @@ class Obstacle:
         speed: along the centre line, metres per second, oncoming negative.
         on_path: whether it is on the vehicle's path now, or only predicted to be.
         deceleration: the hardest braking that it may cause, metres per second squared.
+        reason: one of ``planning.reasons`` where it stands for something else than an object, or "".
     """
 
     track_id: int
@@ -37,6 +38,7 @@ class Obstacle:
     speed: float
     on_path: bool
     deceleration: float
+    reason: str = ""
 
 
 def unplaced(tracks: Tracks) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from l4edge_pipeline.planning.obstacles import obstacles_ahead, unplaced
 from l4edge_pipeline.planning.path import drive_path, lateral_return
 from l4edge_pipeline.planning.reasons import NO_ODOMETRY, NO_ROUTE, OFF_ROUTE, STALE_ODOMETRY
 from l4edge_pipeline.planning.route import RouteLine, route_line, straight_line
+from l4edge_pipeline.planning.signals import Place as SignalPlace
+from l4edge_pipeline.planning.signals import Signal, heed
 from l4edge_pipeline.planning.speed import AllowedSpeed, allowed_speed, speed_profile
 
 _SEARCH_M = 30.0  # how far around the last arc length the vehicle is looked for first
@@ -26,11 +28,13 @@ class PlannerState:
         arc_length: of the vehicle on the route, metres, or None while it is not on one.
         trajectory: the last one, or None.
         unplaced_objects: possible obstacles of the last frame that were left out, their position being unknown.
+        signals: stop signs and lights on the way.
     """
 
     arc_length: Optional[float] = None
     trajectory: Optional[Trajectory] = None
     unplaced_objects: int = 0
+    signals: Tuple[Signal, ...] = ()
 
 
 class _Place(NamedTuple):
@@ -76,7 +80,7 @@ class Planner:
         missing = int(np.count_nonzero(unplaced(tracks)))
         if ego is None or not is_finite(ego):
             trajectory = _standing(tracks.stamp_ns, config)
-            self.state = PlannerState(self.state.arc_length, trajectory, missing)
+            self.state = PlannerState(self.state.arc_length, trajectory, missing, self.state.signals)
             return trajectory
 
         age = (tracks.stamp_ns - ego.stamp_ns) / 1e9
@@ -91,6 +95,11 @@ class Planner:
         reach = config.horizon_s * (max(ego.speed, 0.0) + config.maximum_acceleration_mps2 * config.horizon_s / 2)
         path = drive_path(place.line, back, max(reach, config.object_range_m))
         obstacles = obstacles_ahead(tracks, place.line, back, ego, config)
+        signals: Tuple[Signal, ...] = ()
+        if not place.fault:
+            where = SignalPlace(place.s + config.front_m, place.s + config.camera_m, max(ego.speed, 0.0))
+            signals, stops = heed(self.state.signals, tracks, place.line, where, config)
+            obstacles = obstacles + stops
         start = self._acceleration(tracks.stamp_ns, ego)
         profile = speed_profile(path, allowed, obstacles, ego.speed, start, config)
         trajectory = Trajectory(
@@ -105,7 +114,7 @@ class Planner:
             reason=fault or profile.reason,
             obstacle_id=profile.obstacle_id,
         )
-        self.state = PlannerState(None if place.fault else place.s, trajectory, missing)
+        self.state = PlannerState(None if place.fault else place.s, trajectory, missing, signals)
         return trajectory
 
     def _take_route(self, route: Optional[Route]) -> None:
@@ -115,7 +124,7 @@ class Planner:
             config = self.config
             self._line = route_line(route, config.maximum_speed_mps, config.curvature_window_m) if route else None
             self._allowed = allowed_speed(self._line, config) if self._line else None
-            self.state = replace(self.state, arc_length=None)
+            self.state = replace(self.state, arc_length=None, signals=())
         self._route = route
 
     def _place(self, ego: EgoState) -> _Place:

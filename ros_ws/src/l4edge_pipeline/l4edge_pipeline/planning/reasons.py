@@ -5,6 +5,8 @@ CURVE = "curve"  # a curve here or ahead allows no more
 FOLLOW = "follow"  # a moving object ahead in the lane
 STOP = "stop"  # a standing object ahead in the lane, or one that comes towards the vehicle
 YIELD = "yield"  # an object that is predicted to enter the lane
+STOP_SIGN = "stop_sign"  # a stop sign ahead at which the vehicle has not yet stood
+RED_LIGHT = "red_light"  # a red light ahead, or an amber one before which it can stop comfortably
 ARRIVE = "arrive"  # the end of the route
 
 # The reasons below are faults: the vehicle brakes comfortably to a standstill.
@@ -13,4 +15,7 @@ OFF_ROUTE = "off_route"  # too far from the centre line, or across it
 NO_ODOMETRY = "no_odometry"  # none yet, or values that are not finite
 STALE_ODOMETRY = "stale_odometry"  # its stamp is too far from the image's
 
-REASONS = (CRUISE, CURVE, FOLLOW, STOP, YIELD, ARRIVE, NO_ROUTE, OFF_ROUTE, NO_ODOMETRY, STALE_ODOMETRY)
+REASONS = (
+    *(CRUISE, CURVE, FOLLOW, STOP, YIELD, STOP_SIGN, RED_LIGHT, ARRIVE),
+    *(NO_ROUTE, OFF_ROUTE, NO_ODOMETRY, STALE_ODOMETRY),
+)

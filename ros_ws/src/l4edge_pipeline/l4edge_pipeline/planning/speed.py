@@ -181,6 +181,8 @@ def _reason(binding: Optional[Obstacle], road: float, allowed: AllowedSpeed, s: 
             return CRUISE
         nearest = min(max(round(s / allowed.step), 0), len(allowed.causes) - 1)
         return _CAUSES[allowed.causes[nearest]]
+    if binding.reason:
+        return binding.reason
     if not binding.on_path:
         return YIELD
     return STOP if binding.speed < config.standing_speed_mps else FOLLOW

@@ -93,8 +93,9 @@ def read_results(folder: Path) -> list[Result]:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record.get("made_by") != "python -m l4edge_compression.studies.cifar10":
                 continue
-            entries = (record[name] for name in ("network", "method", "seed", "correct"))
-            results.append(Result(*entries, record["data"]["test_images"], record["bits_per_weight"], record))
+            images, bits = record["data"]["test_images"], record["bits_per_weight"]
+            who = record["network"], record["method"], record["seed"]
+            results.append(Result(*who, record["correct"], images, bits, record))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not a result of the study ({error!r}); make it again") from error
     if not results:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from l4edge_compression.quantization.modules import ActivationQuantizer, RowQuantizer
 from l4edge_compression.quantization.rewriting import rewrite
 from l4edge_perception.errors import InputError
+from l4edge_perception.models.constant_shapes import fold_shapes
 
 OPSET = 17
 """The first with LayerNormalization; onnxruntime 1.16, the last for JetPack 5, reads up to 19."""
@@ -62,7 +63,7 @@ class _ActivationFunction(torch.autograd.Function):
         return (codes - zero_point) * torch.tensor(scale)
 
     @staticmethod
-    def symbolic(g: Any, values: Any, scale: float, zero_point: int, top: int, table: Tensor | None) -> Any:
+    def symbolic(g: Any, values: Any, scale: float, zero_point: int, top: int, table: Any) -> Any:
         factor = g.op("Constant", value_t=torch.tensor(scale, dtype=torch.float32))
         zero = g.op("Constant", value_t=torch.tensor(zero_point, dtype=torch.uint8))
         codes = g.op("QuantizeLinear", values, factor, zero)
@@ -71,8 +72,7 @@ class _ActivationFunction(torch.autograd.Function):
             most = g.op("Constant", value_t=torch.tensor(top, dtype=torch.uint8))
             codes = g.op("Clip", codes, least, most)
         if table is not None:
-            index = g.op("Cast", codes, to_i=6)
-            codes = g.op("Gather", g.op("Constant", value_t=table.to(torch.uint8)), index, axis_i=0)
+            codes = g.op("Gather", table, g.op("Cast", codes, to_i=6), axis_i=0)
         return g.op("DequantizeLinear", codes, factor, zero).setType(values.type())
 
 
@@ -94,10 +94,11 @@ class _Activation(nn.Module):
 
     def __init__(self, scale: float, zero_point: int, top: int, table: Tensor | None):
         super().__init__()
-        self.values = (scale, zero_point, top, table)
+        self.grid = (scale, zero_point, top)
+        self.register_buffer("table", table)
 
     def forward(self, values: Tensor) -> Tensor:
-        return _ActivationFunction.apply(values, *self.values)
+        return _ActivationFunction.apply(values, *self.grid, self.table)
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def export(
             # Shared constants stay apart by name: a graph rewritten layer by layer must not change another layer.
             do_constant_folding=True, autograd_inlining=False,
         )
-        content = rewrite(path.read_bytes())
+        content = rewrite(fold_shapes(path.read_bytes()))
     counts = Counter(node.op_type for node in onnx.load_from_string(content).graph.node)
     return Export(content, layers, dict(sorted(counts.items())))
 

@@ -21,6 +21,9 @@ Array: TypeAlias = "NDArray[Any]"
 
 BYTE_VALUES = 256
 
+LEAST_SAVING = 2048
+"""Bytes that packing a layer must save to be worth the nodes that unpack it."""
+
 
 class RowGroup(NamedTuple):
     """Rows that share a table.
@@ -117,7 +120,7 @@ def pack(content: bytes) -> bytes:
             continue
         groups = group_rows(codes.reshape(len(codes), -1))
         saved = sum(len(group.rows) * (1 - 1 / group.per_byte) for group in groups) / len(codes) * codes.size
-        if saved > BYTE_VALUES * 2:
+        if saved > LEAST_SAVING:
             node.input[0] = _insert_unpacking(graph, node, codes, groups, tables)
     graph.drop_unused()
     return graph.content()

@@ -117,7 +117,7 @@ def move_codes(graph: EditableGraph) -> None:
             known = [part for part in parts if part is not None]
             if len(known) != len(parts) or any(part[1].scale.size != 1 for part in known):
                 continue
-            if len({(float(part[1].scale), int(part[1].zero_point)) for part in known}) != 1:
+            if len({(part[1].scale.item(), part[1].zero_point.item()) for part in known}) != 1:
                 continue
             del node.input[:]
             node.input.extend(part[0].input[0] for part in known)
@@ -181,9 +181,9 @@ def rectify_by_saturation(graph: EditableGraph) -> None:
         top = float(TOP)
         if node.op_type == "Clip":
             limits = [graph.constants.get(name) for name in node.input[1:3]]
-            if len(limits) != 2 or limits[0] is None or limits[1] is None or float(limits[0]) != 0.0:
+            if len(limits) != 2 or limits[0] is None or limits[1] is None or limits[0].item() != 0.0:
                 continue
-            top = float(np.rint(np.float32(limits[1]) / np.float32(scale.scale)))
+            top = float(np.rint(np.float32(limits[1].item()) / np.float32(scale.scale.item())))
         reader.input[0] = node.input[0]
         if top < TOP:
             _limit_codes(graph, reader, int(top))
@@ -194,7 +194,7 @@ def _limit_codes(graph: EditableGraph, quantizer: Any, top: int) -> None:
     """Codes of a QuantizeLinear above ``top`` become ``top``, in the Clip that is there or a new one."""
     following = graph.only_reader(quantizer.output[0])
     if following is not None and following.op_type == "Clip":
-        present = int(graph.constants[following.input[2]])
+        present = graph.constants[following.input[2]].item()
         following.input[2] = graph.constant(np.uint8(min(present, top)), "top")
         return
     codes = graph.fresh("codes")
@@ -210,7 +210,7 @@ def drop_repeated_quantizing(graph: EditableGraph) -> None:
         found, scale = graph.dequantized(node.input[0]), graph.scale_of(node)
         if found is None or scale is None or scale.scale.size != 1 or found[1].scale.size != 1:
             continue
-        same = float(scale.scale) == float(found[1].scale) and int(scale.zero_point) == int(found[1].zero_point)
+        same = scale.scale.item() == found[1].scale.item() and scale.zero_point.item() == found[1].zero_point.item()
         if same and node.output[0] not in graph.outputs:
             graph.redirect(node.output[0], found[0].input[0])
             graph.remove([node])

@@ -8,6 +8,8 @@ BENCHMARKS = {
     "esb": ("l4edge_pipeline.commands.bench_esb", "Elastic number formats against published constants."),
     "transport": ("l4edge_pipeline.commands.bench_transport", "Camera frames between processes: topic or shared."),
     "tracking": ("l4edge_pipeline.commands.bench_tracking", "The tracker on real recordings, beside named peers."),
+    "parity": ("l4edge_pipeline.commands.bench_parity", "Integer interpreter against onnxruntime: no output differs."),
+    "quantization": ("l4edge_pipeline.commands.bench_quantization", "What quantization gains and costs: time, bytes."),
 }
 
 

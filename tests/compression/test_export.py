@@ -140,6 +140,19 @@ def test_bytes_of_a_camera_go_into_the_first_convolution_as_they_are():
     assert "QuantizeLinear" not in parity.runtime
 
 
+def test_numbers_are_quantized_once_between_two_operators():
+    # onnxruntime merges two quantizers in a row into a third one.
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.Identity(), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Identity())
+    images = torch.randn(2, 3, 8, 8)
+    model = compressed(network, FixedConfig(calibration="absmax"), images)
+    with_two = export(model, images[:1])
+    parity = compare(with_two.content, [{"image": images[:1].numpy()}])
+    assert parity.exact
+    assert parity.outputs.mismatches == 0
+    assert parity.runtime["QuantizeLinear"] == 1
+
+
 def test_elastic_activations_pass_a_table(images):
     model = compressed(Branches(), EsbConfig(activation_levels=(4, 2), calibration="absmax"), images)
     made = export(model, images[:1])

@@ -55,6 +55,7 @@ def rewrite(content: bytes) -> bytes:
         quantize_constants,
         rectify_by_saturation,
         drop_repeated_quantizing,
+        drop_double_quantizing,
         move_codes,
         integer_biases,
         strides_to_depth,
@@ -214,3 +215,17 @@ def drop_repeated_quantizing(graph: EditableGraph) -> None:
         if same and node.output[0] not in graph.outputs:
             graph.redirect(node.output[0], found[0].input[0])
             graph.remove([node])
+
+
+def drop_double_quantizing(graph: EditableGraph) -> None:
+    """Numbers that are quantized twice in a row, to different scales, are quantized the second time only.
+
+    onnxruntime would merge the two into one with scales of its own (DoubleQDQPairsRemover), other than either.
+    """
+    for node in [node for node in graph.nodes if node.op_type == "QuantizeLinear"]:
+        found = graph.dequantized(node.input[0])
+        first = graph.producer(found[0].input[0]) if found else None
+        if found is None or first is None or first.op_type != "QuantizeLinear":
+            continue
+        if graph.only_reader(node.input[0]) is not None and graph.only_reader(first.output[0]) is not None:
+            node.input[0] = first.input[0]

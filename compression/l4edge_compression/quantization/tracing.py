@@ -19,7 +19,8 @@ LAYERS: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear)
 _OPAQUE = {"DropPath", "StochasticDepth", "Dropout", "DropBlock2d"}
 
 NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_FUSED = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
+# An identity stands where a normalization was folded away.
+_FUSED = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Identity)
 _FUSED_FUNCTIONS = {functional.relu, torch.relu, functional.relu6, functional.hardtanh}
 _FUSED_METHODS = {"relu", "relu_", "clamp"}
 

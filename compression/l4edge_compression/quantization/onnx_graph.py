@@ -78,7 +78,7 @@ class EditableGraph:
     def constant(self, value: Array, stem: str) -> str:
         """Store a constant and return its name."""
         name = self.fresh(stem)
-        self.constants[name] = np.ascontiguousarray(value)
+        self.constants[name] = np.asarray(value, order="C")
         return name
 
     def insert(self, before: Any, kind: str, inputs: Sequence[str], stem: str, **attributes: Any) -> str:

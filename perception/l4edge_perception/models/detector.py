@@ -130,7 +130,7 @@ class DetectorNetwork(nn.Module):
 
     def _as_cells(self, answers: Tensor) -> Tensor:
         """(B, parts * (4 + C), H, W) to (B, 4 + C, parts * H * W), part by part."""
-        # No size is asked for: such a forward pass can be traced, and the exported graph has fixed shapes only.
+        # No size is asked for, so that the forward pass can be traced.
         by_part = answers.unflatten(1, (-1, 4 + self.config.class_count)).flatten(3)
         return by_part.transpose(1, 2).flatten(2)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.graphs import count_macs
+from l4edge_perception.models.constant_shapes import fold_shapes
 from l4edge_perception.models.detector import DIVISIONS, STRIDES, DeployedDetector, DetectorConfig, DetectorNetwork
 from l4edge_perception.packages import Accuracy, InputSpec, Level, ModelPackage, OutputSpec, write_package
 from l4edge_perception.types import OBJECT_CLASSES
@@ -48,7 +49,7 @@ def export_graph(
             dynamic_axes={input_name: {0: "batch"}, output_name: {0: "batch"}} if any_batch else None,
             dynamo=False,
         )
-        return path.read_bytes()
+        return fold_shapes(path.read_bytes())
 
 
 def check_parity(model: nn.Module, graph: bytes, tensors: list[np.ndarray]) -> float:

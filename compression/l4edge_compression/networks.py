@@ -25,8 +25,8 @@ def make_network(name: str, class_count: int, weights: Path | None = None) -> nn
     """A network in evaluation mode.
 
     Args:
-        name: a key of ``NAMED``, or ``MODULE:FUNCTION`` of the caller's own (also from the current folder); the function
-            takes no arguments, or the number of classes.
+        name: a key of ``NAMED``, or ``MODULE:FUNCTION`` of the caller's own (also from the current folder); the
+            function takes no arguments, or the number of classes.
         class_count: how many classes the network tells apart.
         weights: a checkpoint for a named network; without it weights are as the function made them.
 

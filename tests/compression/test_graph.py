@@ -165,8 +165,16 @@ def test_unsupported_layers_are_all_named():
     assert [layer.name for layer in compression_of(model).layers] == ["0"]
 
 
-@pytest.mark.parametrize("layer", [nn.LSTM(4, 4), nn.Conv1d(4, 4, 1), nn.MultiheadAttention(4, 1), nn.Embedding(5, 4)])
-def test_kinds_of_layers_that_are_refused(layer):
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        (nn.LSTM(4, 4), torch.zeros(2, 3, 4)),
+        (nn.Conv1d(4, 4, 1), torch.zeros(2, 4, 4)),
+        (nn.MultiheadAttention(4, 1), torch.zeros(2, 3, 4)),
+        (nn.Embedding(5, 4), torch.zeros(2, 3, dtype=torch.long)),
+    ],
+)
+def test_kinds_of_layers_that_are_refused(layer, inputs):
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -178,7 +186,7 @@ def test_kinds_of_layers_that_are_refused(layer):
             return self.head(self.layer(*arguments)[0])
 
     with pytest.raises(InputError, match=rf"layer \({type(layer).__name__}\)"):
-        placed(Model(), (2, 3, 4))
+        compress_(Model(), FixedConfig(), [inputs])
 
 
 def test_hidden_attention_is_refused():

@@ -10,7 +10,6 @@ import copy
 import io
 import json
 import math
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +24,11 @@ from torch.nn import functional
 
 from l4edge_compression.api import compress_, dump_config, read_config
 from l4edge_compression.levels import add_level
+from l4edge_compression.quantization.saving import Storage
 from l4edge_compression.tasks.detection import DetectionTask, evenly
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_bytes, write_text
+from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
 
 BOX_WEIGHT = 2.0
@@ -72,12 +73,13 @@ def answers_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def distil(
-    student: nn.Module, task: DetectionTask, config: DistillationConfig, console: Console, elapsed_s: float = 0.0
+    student: nn.Module, task: DetectionTask, config: DistillationConfig, elapsed_s: float = 0.0
 ) -> Iterator[tuple[int, float, float]]:
     """Train ``student`` until the time is used up; yields (step, seconds so far, mean loss) every 100 steps."""
     teacher = copy.deepcopy(task.network).eval()
     student.train()
-    optimizer = torch.optim.Adam([weight for weight in student.parameters() if weight.requires_grad], config.learning_rate)
+    weights = [weight for weight in student.parameters() if weight.requires_grad]
+    optimizer = torch.optim.Adam(weights, config.learning_rate)
     frames = evenly(task.training, 0)
     generator = np.random.default_rng(config.seed)
     started, step, recent = time.monotonic() - elapsed_s, 0, []
@@ -91,7 +93,7 @@ def distil(
         loss = answers_loss(student(pictures), wanted)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(weights, 5.0)
         optimizer.step()
         step += 1
         recent.append(float(loss.detach()))
@@ -115,7 +117,7 @@ def varied(pixels: Tensor, generator: np.random.Generator) -> Tensor:
 @click.option("--level", required=True, help="Name of the new level.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
 @click.option("--minutes", type=float, default=12.0, show_default=True, help="Training; 0 for none.")
-@click.option("--storage", type=click.Choice(["int8", "packed4"]), default="packed4", show_default=True)
+@click.option("--storage", type=click.Choice(["packed4", "int8"]), default="packed4", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--resume", is_flag=True, help="Take the weights of the checkpoint in the run folder.")
@@ -126,7 +128,7 @@ def main(
     level: str,
     out: Path,
     minutes: float,
-    storage: str,
+    storage: Storage,
     seed: int,
     threads: int,
     resume: bool,
@@ -145,7 +147,7 @@ def main(
     if resume:
         history = _resume(checkpoint, student)
     elapsed = history[-1]["seconds"] if history else 0.0
-    for step, seconds, loss in distil(student, task, config, console, elapsed):
+    for step, seconds, loss in distil(student, task, config, elapsed):
         history.append({"step": step, "seconds": round(seconds, 1), "loss": round(loss, 4)})
         console.print(f"step {step}, {seconds:.0f} s, loss {loss:.4f}")
         _save(checkpoint, student, history)
@@ -153,15 +155,15 @@ def main(
         "made_by": "python -m l4edge_compression.studies.detector",
         "method": json.loads(dump_config(method)),
         "seed": seed,
-        "device": f"{platform.processor() or platform.machine()}, {threads} threads",
+        "device": f"{processor()}, {threads} threads",
         "torch": torch.__version__,
         "training_s": history[-1]["seconds"] if history else 0,
         "steps": history[-1]["step"] if history else 0,
         "history": history[:: max(1, len(history) // 20)],
     }
-    report = add_level(task, student.eval(), level, out / "package", storage, made)
-    write_text(out / "result.json", json.dumps({**made, **report}, indent=1) + "\n")
-    console.print_json(json.dumps(report))
+    _, report = add_level(task, student.eval(), level, out / "package", storage, made, console.print)
+    write_text(out / "result.json", json.dumps({**made, **report.to_json()}, indent=1) + "\n")
+    console.print_json(json.dumps(report.to_json()))
 
 
 def _save(path: Path, student: nn.Module, history: list[dict[str, float]]) -> None:

@@ -14,17 +14,15 @@ from l4edge_perception.packages import ModelPackage
 
 
 class Task(Protocol):
-    """What ``l4edge compress`` and the studies need to know of a network's purpose.
+    """What ``l4edge compress`` and the studies need to know of a network's purpose."""
 
-    Attributes:
-        network: float, in evaluation mode.
-        headline: the metric that tables show.
-        judged_on: in words, the pictures that :meth:`metrics` looks at.
-    """
+    @property
+    def network(self) -> nn.Module:
+        """The float network, in evaluation mode."""
 
-    network: nn.Module
-    headline: str
-    judged_on: str
+    @property
+    def judged_on(self) -> str:
+        """In words, the pictures that :meth:`metrics` looks at."""
 
     def batches(self, count: int) -> Iterator[torch.Tensor]:
         """Input batches from ``count`` unlabelled training pictures."""

@@ -33,8 +33,6 @@ class ClassificationTask:
         mean, std: normalization of the network, for pixels in 0..1.
     """
 
-    headline = "top-1"
-
     def __init__(
         self,
         network: nn.Module,

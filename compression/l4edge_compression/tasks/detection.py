@@ -29,8 +29,6 @@ class DetectionTask:
         judged_images: how many test images to judge on, evenly drawn, or 0 for all.
     """
 
-    headline = "AP50"
-
     def __init__(self, package: Path, data: Path, judged_images: int = 0):
         self._package = load_package(package)
         self.network = detector_from_package(self._package)

@@ -13,6 +13,7 @@ COMMANDS = {
     "replay": ("l4edge_pipeline.commands.replay", "Drive a recording through the pipeline and write a report."),
     "bag": ("l4edge_pipeline.commands.bag", "Turn a video, an image folder or KITTI folders into a rosbag2."),
     "models": ("l4edge_pipeline.commands.models", "Import, inspect and check model packages."),
+    "compress": ("l4edge_compression.command", "Quantize a network and tell what that costs."),
     "simulate": ("l4edge_simulation.command", "Record a drive through the simulated world."),
     "bench": ("l4edge_pipeline.commands.bench", "Measure parts of the pipeline against named peers."),
 }

@@ -9,9 +9,13 @@ import numpy as np
 from l4edge_perception.camera.classifier import crop
 from l4edge_perception.models.sign_classifier import ENLARGEMENT
 from l4edge_perception.training.sign_crops import KINDS, NONE, Tiles
+from l4edge_perception.types import MEANINGS
 
 DETECTED = tuple(KINDS.index(kind) for kind in ("detection", "false detection"))
-"""Kinds whose boxes are a detector's own; they are moved less."""
+"""Kinds whose boxes are a detector's own; they are judged where they are."""
+
+NUMBERS = [label for label, word in enumerate(MEANINGS) if word.startswith("speed")]
+"""Meanings that differ by digits alone."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class CropAugmentation:
     Attributes:
         shift: of the box's middle. scale: of both edges together, and of each alone by half as much; logarithms.
         distance: share of crops that are seen from farther away. least_px: to what height at least.
+        least_number_px: the same of signs with digits; smaller ones that come do not teach to read digits.
         gain, tone: of the brightness and of a tint of each colour; logarithms. gamma: of the tone curve; logarithm.
         noise: of each pixel, levels. blur: share of crops that are blurred by up to a pixel.
     """
@@ -29,6 +34,7 @@ class CropAugmentation:
     scale: float = 0.08
     distance: float = 0.35
     least_px: float = 10.0
+    least_number_px: float = 20.0
     gain: float = 0.2
     tone: float = 0.04
     gamma: float = 0.15
@@ -70,13 +76,15 @@ def training_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of (crops (B, size, size, 3) uint8, labels (B,)), rare meanings more often than they come.
 
-    A meaning is drawn in proportion to the root of its count, ``none`` twice as often as that.
+    A meaning is drawn in proportion to the root of its count, ``none`` and those with digits twice as often as that.
     """
     rng = np.random.default_rng(seed)
+    blurred = np.isin(tiles.labels[rows], NUMBERS) & (tiles.heights[rows] < 0.75 * augmentation.least_number_px)
+    rows = rows[~blurred]
     labels = tiles.labels[rows]
     counts = np.bincount(labels, minlength=NONE + 1)
     weights = np.sqrt(counts)
-    weights[NONE] *= 2.0
+    weights[[NONE, *NUMBERS]] *= 2.0
     share = (weights / np.maximum(counts, 1))[labels]
     share /= share.sum()
     for _ in range(steps):
@@ -90,8 +98,9 @@ def _augmented(
 ) -> np.ndarray:
     pixels, box = tiles.pixels[row], tiles.boxes[row].astype(np.float64)
     height = box[3] - box[1]
-    if height > 1.2 * augmentation.least_px and rng.random() < augmentation.distance:
-        scale = float(np.exp(rng.uniform(np.log(augmentation.least_px / height), 0.0)))
+    least = augmentation.least_number_px if tiles.labels[row] in NUMBERS else augmentation.least_px
+    if height > 1.2 * least and rng.random() < augmentation.distance:
+        scale = float(np.exp(rng.uniform(np.log(least / height), 0.0)))
         wide, high = (max(1, round(scale * edge)) for edge in (pixels.shape[1], pixels.shape[0]))
         box = box * np.tile([wide / pixels.shape[1], high / pixels.shape[0]], 2)
         pixels = cv2.resize(pixels, (wide, high), interpolation=cv2.INTER_AREA)

@@ -144,7 +144,9 @@ def _train_step(state: TrainingState, crops: np.ndarray, labels: np.ndarray, con
     with torch.no_grad():
         for mean, value in zip(state.average.parameters(), state.network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-    return float(loss)
+        for mean, value in zip(state.average.buffers(), state.network.buffers(), strict=True):
+            mean.copy_(value)
+    return float(loss.detach())
 
 
 def for_training(crops: np.ndarray) -> torch.Tensor:

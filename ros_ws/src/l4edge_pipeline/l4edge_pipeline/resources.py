@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 from l4edge_perception.errors import InputError
 from l4edge_pipeline.stages import configuration_folder
@@ -27,6 +27,21 @@ def find_package(name: str) -> Path:
         if (folder / "manifest.json").is_file():
             return folder
     raise InputError("no model package {!r}: no manifest.json in {}".format(name, ", ".join(map(str, folders))))
+
+
+def check_classifier(name: Optional[str], level: Optional[str]) -> Optional[str]:
+    """The package that reads signs and lights as nodes are to be told: a folder, "off", or None for their own.
+
+    Raises:
+        InputError: there is no such package, or it has no such level.
+    """
+    from l4edge_perception.packages import load_package
+
+    if name == "off" or (name is None and level is None):
+        return name
+    folder = find_package(name or "sign_classifier").resolve()
+    load_package(folder).level(level)
+    return str(folder)
 
 
 def parameter_files(node: str) -> List[Path]:

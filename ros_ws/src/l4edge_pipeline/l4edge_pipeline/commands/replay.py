@@ -20,7 +20,9 @@ from l4edge_perception.errors import InputError
 @click.option("--speed", type=click.FloatRange(min=0.01), default=1.0, show_default=True,
               help="Pace of a real-time replay.")
 @click.option("--detector", help="Model package: a folder, or the name of one that ships.")
-@click.option("--level", help="Operating point of the model package.")
+@click.option("--level", help="Operating point of the detector, and of the classifier where it has one of that name.")
+@click.option("--classifier", help="Model package that reads signs and lights: a folder, a name, or off.")
+@click.option("--classifier-level", help="Operating point of that package, where it differs.")
 @click.option("--image-topic", help="Camera topic, where the recording has several.")
 @click.option("--remap", multiple=True, metavar="FROM:=TO",
               help="Read topic FROM of the recording as TO, as `ros2 bag play` does.")
@@ -31,7 +33,8 @@ from l4edge_perception.errors import InputError
 @click.option("--no-report", is_flag=True, help="Write summary.json only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: Optional[str], level: Optional[str],
-            image_topic: Optional[str], remap: Tuple[str, ...], stages: Optional[Path], params: Tuple[Path, ...],
+            classifier: Optional[str], classifier_level: Optional[str], image_topic: Optional[str],
+            remap: Tuple[str, ...], stages: Optional[Path], params: Tuple[Path, ...],
             require: Tuple[str, ...], no_report: bool, as_json: bool) -> None:
     """Drive RECORDING through the pipeline and write a report.
 
@@ -47,7 +50,7 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     from l4edge_pipeline.report.run import analyse_run
     from l4edge_pipeline.report.summary import RunInfo
     from l4edge_pipeline.report.terminal import print_summary
-    from l4edge_pipeline.resources import find_package
+    from l4edge_pipeline.resources import check_classifier, find_package
     from l4edge_pipeline.stages import default_path, load_stages
 
     if lockstep and speed != 1.0:
@@ -62,11 +65,13 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     package_folder = find_package(detector or table.stages["detection"].package or "detector").resolve()
     package = load_package(package_folder)
     operating_point = package.level(level or table.stages["detection"].level).name
+    classifier = check_classifier(classifier, classifier_level)
     source = open_recording(recording, image_topic, parse_remapping(remap))
     folder = make_run_folder(out, recording.resolve().stem)
     options = ReplayOptions(
         recording=recording.resolve(), stages_file=stages, lockstep=lockstep, speed=speed, image_topic=image_topic,
         remap=remap, parameters=[path.resolve() for path in params], detector=package_folder, level=operating_point,
+        classifier=classifier, classifier_level=classifier_level,
     )
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with progress_bar() as say:

@@ -11,15 +11,18 @@ from l4edge_perception.errors import InputError
 
 @click.command(name="run")
 @click.option("--detector", help="Model package: a folder, or the name of one that ships.")
-@click.option("--level", help="Operating point of the model package.")
+@click.option("--level", help="Operating point of the detector, and of the classifier where it has one of that name.")
+@click.option("--classifier", help="Model package that reads signs and lights: a folder, a name, or off.")
+@click.option("--classifier-level", help="Operating point of that package, where it differs.")
 @click.option("--stages", type=click.Path(path_type=Path), help="Another table of stages.")
 @click.option("--params", multiple=True, type=click.Path(path_type=Path), help="ROS parameter file; may be repeated.")
 @click.option("--record", is_flag=True, help="Record results and stage records below --out.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
               help="Folder that takes one folder a run, with the nodes' logs.")
 @click.option("--duration", type=click.FloatRange(min=0.1), help="Seconds to run; without it until Ctrl-C.")
-def command(detector: Optional[str], level: Optional[str], stages: Optional[Path], params: Tuple[Path, ...],
-            record: bool, out: Path, duration: Optional[float]) -> None:
+def command(detector: Optional[str], level: Optional[str], classifier: Optional[str], classifier_level: Optional[str],
+            stages: Optional[Path], params: Tuple[Path, ...], record: bool, out: Path,
+            duration: Optional[float]) -> None:
     """Start the pipeline on the topics that stages.yaml names, until Ctrl-C.
 
     The same nodes as `ros2 launch l4edge_bringup pipeline.launch.py`, for machines that have ROS 2 from PyPI only.
@@ -30,7 +33,7 @@ def command(detector: Optional[str], level: Optional[str], stages: Optional[Path
     from l4edge_pipeline.replay.processes import ProcessGroup
     from l4edge_pipeline.replay.run_folder import make_run_folder, point_latest
     from l4edge_pipeline.replay.supervisor import Supervisor
-    from l4edge_pipeline.resources import find_package
+    from l4edge_pipeline.resources import check_classifier, find_package
     from l4edge_pipeline.stages import default_path, load_stages
 
     stages = (stages or default_path()).resolve()
@@ -40,10 +43,14 @@ def command(detector: Optional[str], level: Optional[str], stages: Optional[Path
             raise InputError(f"{path}: no such parameter file")
     package = find_package(detector or table.stages["detection"].package or "detector").resolve()
     load_package(package)
+    classifier = check_classifier(classifier, classifier_level)
     folder = make_run_folder(out, "live")
     point_latest(folder)
     values = {
-        "detection": {"package": str(package), "level": level or ""},
+        "detection": {
+            "package": str(package), "level": level or "",
+            **({"classifier": classifier} if classifier else {}), "classifier_level": classifier_level or "",
+        },
         "recorder": {"folder": str(folder)},
     }
     nodes = [name for name in stopping_order(table) if record or name != "recorder"]

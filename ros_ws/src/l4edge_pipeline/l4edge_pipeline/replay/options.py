@@ -20,6 +20,7 @@ class ReplayOptions:
         remap: ``/recorded:=/expected`` pairs, as ``ros2 bag play --remap`` takes them.
         parameters: extra ROS parameter files.
         detector, level: model package and operating point instead of those of the table.
+        classifier, classifier_level: the same of the package that reads signs and lights; "off" for none.
     """
 
     recording: Path
@@ -31,6 +32,8 @@ class ReplayOptions:
     parameters: Sequence[Path] = ()
     detector: Optional[Path] = None
     level: Optional[str] = None
+    classifier: Optional[str] = None
+    classifier_level: Optional[str] = None
 
 
 def parse_remapping(pairs: Sequence[str]) -> Dict[str, str]:

@@ -51,7 +51,12 @@ def replay(options: ReplayOptions, folder: Path, on_progress: Callable[[int], No
 
 def _own_parameters(stage: str, options: ReplayOptions) -> Mapping[str, Value]:
     if stage == "detection":
-        values = {"package": str(options.detector) if options.detector else "", "level": options.level or ""}
+        values = {
+            "package": str(options.detector) if options.detector else "",
+            "level": options.level or "",
+            "classifier": options.classifier or "",
+            "classifier_level": options.classifier_level or "",
+        }
         return {name: value for name, value in values.items() if value}
     if stage == "control" and options.lockstep:
         return {"watchdog_s": 0.0}

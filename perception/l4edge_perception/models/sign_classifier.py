@@ -19,6 +19,9 @@ from l4edge_perception.types import MEANINGS
 MIDDLE, SPREAD = 128.0, 64.0
 """Pixels enter training as (pixel - MIDDLE) / SPREAD; the shipped network has this in its first layer."""
 
+PLACE_SPREAD = 0.5
+"""Standard deviation that the tokens' places begin with."""
+
 ENLARGEMENT = 1.25
 """Edge of a crop over the longer edge of its box."""
 
@@ -76,6 +79,8 @@ def new_network(config: SignClassifierConfig) -> VisionTransformer:
         config.crop, 8, config.width, config.depth, config.heads, len(MEANINGS), config.expansion
     )
     network.patch_embed = Stem(config.stem, config.width)
+    # Tokens come with values of about 1 here: places that begin as small as usual (0.02) would long go unnoticed.
+    nn.init.normal_(network.pos_embed, std=PLACE_SPREAD)
     return network
 
 

@@ -34,8 +34,8 @@ def with_sightings(evidence: np.ndarray, probabilities: np.ndarray) -> np.ndarra
 
     Evidence is log probability relative to the likeliest meaning: 0 for that one, negative for the others.
     """
-    read = probabilities.any(axis=1)
-    added = evidence + np.where(read[:, None], np.log(np.maximum(probabilities, LEAST_PROBABILITY)), 0.0)
+    read = np.any(probabilities, axis=1, keepdims=True)
+    added = evidence + np.where(read, np.log(np.maximum(probabilities, LEAST_PROBABILITY)), 0.0)
     return np.maximum(added - added.max(axis=1, keepdims=True), -LONGEST_LEAD)
 
 
@@ -43,7 +43,7 @@ def probabilities_of(evidence: np.ndarray) -> np.ndarray:
     """(N, meanings) float32 probabilities of evidence; a row of zeros where there is none."""
     shares = np.exp(evidence)
     shares /= shares.sum(axis=1, keepdims=True)
-    return np.where(evidence.any(axis=1)[:, None], shares, 0.0).astype(np.float32)
+    return np.where(np.any(evidence, axis=1, keepdims=True), shares, 0.0).astype(np.float32)
 
 
 def no_evidence(count: int) -> np.ndarray:

@@ -261,8 +261,8 @@ def test_tables_and_verdicts_follow_from_the_result_files(tmp_path):
     assert "| 88.50 ± 0.32 | -1.60 |" in lines[5]
     cells = [line.split("|") for line in accuracy_page.claims(results, "resnet20")]
     verdicts = {claim.strip(): holds.strip() for _, claim, _, holds, _ in cells}
-    assert verdicts["RMSMP within 0.5 points of FP32 trained on"] == "**no**"
-    assert verdicts["RMSMP not below Fixed-W4A4"] == "within noise (± 0.89)"
+    assert verdicts["RMSMP within 0.5 points of FP32 trained on"] == "**no** (noise ± 0.87)"
+    assert verdicts["RMSMP not below Fixed-W4A4"] == "no, though within noise (± 0.89)"
     assert verdicts["RMSMP not below PoT-W4A4"] == "yes"
     assert "ILMPQ not below Fixed-W4A4" not in verdicts
 

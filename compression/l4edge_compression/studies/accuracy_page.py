@@ -151,7 +151,7 @@ def claims(results: Sequence[Result], network: str) -> list[str]:
 def _verdict(apart: float, least: float, noise: float) -> str:
     if apart >= least:
         return "yes"
-    return f"within noise (± {noise:.2f})" if apart >= least - noise else "**no**"
+    return f"no, though within noise (± {noise:.2f})" if apart >= least - noise else f"**no** (noise ± {noise:.2f})"
 
 
 def _noise(runs: Sequence[Result], others: Sequence[Result]) -> float:

@@ -22,7 +22,7 @@ from l4edge_perception.models.sign_classifier import (
 from l4edge_perception.training.sign_classifier import for_training
 
 SIGN, LIGHT, CAR = (OBJECT_CLASSES.index(name) for name in ("sign", "light", "car"))
-CONFIG = SignClassifierConfig(crop=16, width=12, depth=1, heads=2, stem=(4, 6))
+CONFIG = SignClassifierConfig(crop=16, width=12, depth=1, heads=2, stem=(4, 6, 8))
 RANDOM = np.random.default_rng(3)
 
 

@@ -7,6 +7,7 @@ answers, weighted by how sure the teacher is that a cell holds an object. The ru
 """
 
 import copy
+import hashlib
 import io
 import json
 import math
@@ -120,6 +121,7 @@ def varied(pixels: Tensor, generator: np.random.Generator) -> Tensor:
 @click.option("--storage", type=click.Choice(["packed4", "int8"]), default="packed4", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint of another run whose weights to begin with.")
 @click.option("--resume", is_flag=True, help="Take the weights of the checkpoint in the run folder.")
 def main(
     package: Path,
@@ -131,6 +133,7 @@ def main(
     storage: Storage,
     seed: int,
     threads: int,
+    start: Path | None,
     resume: bool,
 ) -> None:
     """Quantize, train, judge and write."""
@@ -141,7 +144,10 @@ def main(
     task = DetectionTask(package, data)
     method = read_config(config_file)
     config = DistillationConfig(minutes=minutes, seed=seed)
-    student = compress_(copy.deepcopy(task.network), method, task.batches(config.calibration_pictures))
+    student = copy.deepcopy(task.network)
+    if start is not None:
+        _take_weights(student, start)
+    compress_(student, method, task.batches(config.calibration_pictures))
     checkpoint = out / "checkpoint.pt"
     history: list[dict[str, float]] = []
     if resume:
@@ -155,6 +161,7 @@ def main(
         "made_by": "python -m l4edge_compression.studies.detector",
         "method": json.loads(dump_config(method)),
         "seed": seed,
+        "start_sha256": hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else None,
         "device": f"{processor()}, {threads} threads",
         "torch": torch.__version__,
         "training_s": history[-1]["seconds"] if history else 0,
@@ -171,6 +178,15 @@ def _save(path: Path, student: nn.Module, history: list[dict[str, float]]) -> No
     torch.save({"student": student.state_dict(), "history": history}, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
+
+
+def _take_weights(network: nn.Module, path: Path) -> None:
+    """The float weights that a checkpoint's quantized network was trained to; formats and scales are chosen anew."""
+    try:
+        content = torch.load(path, weights_only=True)["student"]
+        network.load_state_dict({name: content[name] for name in network.state_dict()})
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(f"{path}: not a checkpoint of this detector ({error})") from error
 
 
 def _resume(path: Path, student: nn.Module) -> list[dict[str, float]]:

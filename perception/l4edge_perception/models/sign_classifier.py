@@ -19,13 +19,16 @@ from l4edge_perception.types import MEANINGS
 MIDDLE, SPREAD = 128.0, 64.0
 """Pixels enter training as (pixel - MIDDLE) / SPREAD; the shipped network has this in its first layer."""
 
+PATCH = 16
+"""Edge of the pixels that a token stands for."""
+
 PLACE_SPREAD = 0.5
 """Standard deviation that the tokens' places begin with."""
 
 ENLARGEMENT = 1.25
 """Edge of a crop over the longer edge of its box."""
 
-LEAST_HEIGHT_PX = 12.0
+LEAST_HEIGHT_PX = 16.0
 """Lower boxes are not read."""
 
 LIMIT = 8
@@ -37,8 +40,8 @@ class SignClassifierConfig:
     """Sizes of the transformer, see :class:`VisionTransformer`.
 
     Attributes:
-        crop: edge of its input in pixels, a multiple of 8, the edge of a token's patch.
-        stem: channels of the first two convolutions.
+        crop: edge of its input in pixels, a multiple of 16, the edge of a token's patch.
+        stem: channels of the first three convolutions.
     """
 
     crop: int = 64
@@ -46,37 +49,40 @@ class SignClassifierConfig:
     depth: int = 4
     heads: int = 3
     expansion: float = 2.0
-    stem: tuple[int, int] = (24, 48)
+    stem: tuple[int, int, int] = (16, 32, 64)
 
 
 class Stem(nn.Module):
-    """Three convolutions instead of one over whole patches; each token still stands for 8 x 8 pixels.
+    """Four convolutions instead of one over whole patches; each token stands for 16 x 16 pixels.
 
     Patches alone left the digits of speed limits unread for thousands of steps. Xiao et al. 2021, arXiv 2106.14881,
     section 4: early convolutions make transformers easier to train.
     """
 
-    def __init__(self, channels: tuple[int, int], width: int):
+    def __init__(self, channels: tuple[int, int, int], width: int):
         super().__init__()
-        first, second = channels
+        first, second, third = channels
         # Without padding, so that the scaling of pixels can become part of it.
         self.conv1 = nn.Conv2d(3, first, 2, 2, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         self.conv2 = nn.Conv2d(first, second, 3, 2, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(second)
-        self.proj = nn.Conv2d(second, width, 3, 2, 1)
+        self.conv3 = nn.Conv2d(second, third, 3, 2, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(third)
+        self.proj = nn.Conv2d(third, width, 3, 2, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, H / 8 * W / 8, width)."""
+        """(B, 3, H, W) to (B, H / 16 * W / 16, width)."""
         features = torch.relu(self.bn1(self.conv1(images)))
         features = torch.relu(self.bn2(self.conv2(features)))
+        features = torch.relu(self.bn3(self.conv3(features)))
         return self.proj(features).flatten(2).transpose(1, 2)
 
 
 def new_network(config: SignClassifierConfig) -> VisionTransformer:
     """An untrained network for crops whose pixels are (pixel - MIDDLE) / SPREAD."""
     network = VisionTransformer(
-        config.crop, 8, config.width, config.depth, config.heads, len(MEANINGS), config.expansion
+        config.crop, PATCH, config.width, config.depth, config.heads, len(MEANINGS), config.expansion
     )
     network.patch_embed = Stem(config.stem, config.width)
     # Tokens come with values of about 1 here: places that begin as small as usual (0.02) would long go unnoticed.
@@ -91,7 +97,7 @@ def for_pixels(network: VisionTransformer) -> VisionTransformer:
     """
     folded = copy.deepcopy(network).eval()
     stem = folded.patch_embed
-    for convolution, normalization in (("conv1", "bn1"), ("conv2", "bn2")):
+    for convolution, normalization in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")):
         fused = nn.utils.fuse_conv_bn_eval(getattr(stem, convolution), getattr(stem, normalization))
         setattr(stem, convolution, fused)
         setattr(stem, normalization, nn.Identity())

@@ -133,7 +133,10 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, image_size, image_size) to (B, class_count)."""
-        patches = self.patch_embed(images)
+        return self.from_patches(self.patch_embed(images))
+
+    def from_patches(self, patches: Tensor) -> Tensor:
+        """(B, N, width) tokens of the patches to (B, class_count)."""
         class_token = self.cls_token.expand(patches.shape[0], -1, -1)
         tokens = torch.cat([class_token, patches], dim=1) + self.pos_embed
         return self.head(self.norm(self.blocks(tokens))[:, 0])

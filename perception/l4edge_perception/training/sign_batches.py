@@ -34,7 +34,7 @@ class CropAugmentation:
     scale: float = 0.08
     distance: float = 0.35
     least_px: float = 10.0
-    least_number_px: float = 20.0
+    least_number_px: float = 18.0
     gain: float = 0.2
     tone: float = 0.04
     gamma: float = 0.15

@@ -12,7 +12,7 @@ frame it came from, so a chain's age can be read anywhere.
 """
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Detections:
     boxes: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
-    meanings: np.ndarray = None  # type: ignore[assignment]
+    meanings: Any = None
 
     def __post_init__(self) -> None:
         if self.meanings is None:
@@ -100,7 +100,7 @@ class Tracks:
     positions: np.ndarray
     velocities: np.ndarray
     sizes: np.ndarray
-    meanings: np.ndarray = None  # type: ignore[assignment]
+    meanings: Any = None
 
     def __post_init__(self) -> None:
         if self.meanings is None:

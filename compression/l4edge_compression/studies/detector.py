@@ -84,7 +84,7 @@ def distil(
     frames = evenly(task.training, 0)
     generator = np.random.default_rng(config.seed)
     started, step, recent = time.monotonic() - elapsed_s, 0, []
-    while (progress := (time.monotonic() - started) / (60 * config.minutes)) < 1.0:
+    while config.minutes > 0 and (progress := (time.monotonic() - started) / (60 * config.minutes)) < 1.0:
         chosen = generator.choice(len(frames), config.batch_size, replace=False)
         pictures = torch.cat([varied(task.tensor(frames[index]), generator) for index in chosen])
         for group in optimizer.param_groups:
@@ -118,6 +118,7 @@ def varied(pixels: Tensor, generator: np.random.Generator) -> Tensor:
 @click.option("--level", required=True, help="Name of the new level.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
 @click.option("--minutes", type=float, default=12.0, show_default=True, help="Training; 0 for none.")
+@click.option("--learning-rate", type=float, default=3e-4, show_default=True)
 @click.option("--storage", type=click.Choice(["packed4", "int8"]), default="packed4", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -130,6 +131,7 @@ def main(
     level: str,
     out: Path,
     minutes: float,
+    learning_rate: float,
     storage: Storage,
     seed: int,
     threads: int,
@@ -143,7 +145,7 @@ def main(
     console = Console(stderr=True)
     task = DetectionTask(package, data)
     method = read_config(config_file)
-    config = DistillationConfig(minutes=minutes, seed=seed)
+    config = DistillationConfig(minutes=minutes, learning_rate=learning_rate, seed=seed)
     student = copy.deepcopy(task.network)
     if start is not None:
         _take_weights(student, start)

@@ -138,10 +138,10 @@ def main(
         student, run / "package", package, batches=[torch.from_numpy(crops)], level=level, provenance=made,
         keep_levels=True, wrapper=DeployedClassifier(student).eval(),
     )
-    record = judge_levels(saved.package, tiles, {**saved.package.provenance})
-    with_accuracy(saved.package, record)
-    write_text(out / "result.json", json.dumps({**made, **record["levels"][level]}, indent=1) + "\n")
-    console.print({name: entry["test"]["accuracy"] for name, entry in record["levels"].items()})
+    judged = judge_levels(saved.package, tiles, {**saved.package.provenance})
+    with_accuracy(saved.package, judged)
+    write_text(out / "result.json", json.dumps({**made, **judged["levels"][level]}, indent=1) + "\n")
+    console.print({name: entry["test"]["accuracy"] for name, entry in judged["levels"].items()})
 
 
 def _save(path: Path, student: nn.Module, history: list[dict[str, float]]) -> None:

@@ -84,7 +84,7 @@ def new_network(config: SignClassifierConfig) -> VisionTransformer:
     network = VisionTransformer(
         config.crop, PATCH, config.width, config.depth, config.heads, len(MEANINGS), config.expansion
     )
-    network.patch_embed = Stem(config.stem, config.width)
+    network.patch_embed = Stem(config.stem, config.width)  # type: ignore[assignment]
     # Tokens come with values of about 1 here: places that begin as small as usual (0.02) would long go unnoticed.
     nn.init.normal_(network.pos_embed, std=PLACE_SPREAD)
     return network
@@ -101,9 +101,12 @@ def for_pixels(network: VisionTransformer) -> VisionTransformer:
         fused = nn.utils.fuse_conv_bn_eval(getattr(stem, convolution), getattr(stem, normalization))
         setattr(stem, convolution, fused)
         setattr(stem, normalization, nn.Identity())
+    first = stem.conv1
+    assert isinstance(first, nn.Conv2d)  # noqa: S101 - for the type checker
+    assert first.bias is not None  # noqa: S101
     with torch.no_grad():
-        stem.conv1.weight /= SPREAD
-        stem.conv1.bias -= MIDDLE * stem.conv1.weight.sum(dim=(1, 2, 3))
+        first.weight /= SPREAD
+        first.bias -= MIDDLE * first.weight.sum(dim=(1, 2, 3))
     return folded
 
 

@@ -106,9 +106,9 @@ def _augmented(
         pixels = cv2.resize(pixels, (wide, high), interpolation=cv2.INTER_AREA)
     if rng.random() < augmentation.blur:
         pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.0)))
-    light = pixels.astype(np.float32)
     gains = np.exp(rng.normal(0.0, augmentation.gain) + rng.normal(0.0, augmentation.tone, 3))
-    light = 255.0 * np.power(np.clip(light * (gains / 255.0), 0.0, 1.0), np.exp(rng.normal(0.0, augmentation.gamma)))
-    light += rng.standard_normal(light.shape, dtype=np.float32) * abs(rng.normal(0.0, augmentation.noise))
-    pixels = np.clip(light, 0.0, 255.0).astype(np.uint8)
+    tone = np.clip(pixels.astype(np.float32) * (gains / 255.0), 0.0, 1.0)
+    light = 255.0 * np.power(tone, np.exp(rng.normal(0.0, augmentation.gamma)))
+    noise = rng.standard_normal(light.shape, dtype=np.float32) * abs(rng.normal(0.0, augmentation.noise))
+    pixels = np.clip(light + noise, 0.0, 255.0).astype(np.uint8)
     return crop(pixels, jittered(box, augmentation, rng)[None], size, ENLARGEMENT)[0]

@@ -162,8 +162,8 @@ def _train_step(state: TrainingState, crops: np.ndarray, labels: np.ndarray, con
     with torch.no_grad():
         for mean, value in zip(state.average.parameters(), state.network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-        for mean, value in zip(state.average.buffers(), state.network.buffers(), strict=True):
-            mean.copy_(value)
+        for kept, current in zip(state.average.buffers(), state.network.buffers(), strict=True):
+            kept.copy_(current)
     return float(parts[0].detach())
 
 

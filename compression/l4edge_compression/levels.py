@@ -115,11 +115,11 @@ def _mismatches(saved: SavedLevel) -> int:
 
 
 def _judged(task: Task, package: ModelPackage, metrics: Mapping[str, Mapping[str, float]]) -> ModelPackage:
-    """The package with what was measured; a float level that had figures keeps its own."""
+    """The package with what was measured, both levels on the same pictures."""
     device = f"{processor()}, onnxruntime {onnxruntime.__version__}"
 
     def filled(level: Level) -> Level:
-        if level.name not in metrics or (level.accuracy is not None and level is package.levels[0]):
+        if level.name not in metrics:
             return level
         accuracy = Accuracy(dict(metrics[level.name]), task.judged_on, None, device)
         return dataclasses.replace(level, accuracy=accuracy)

@@ -126,7 +126,8 @@ def _meanings(probabilities: np.ndarray) -> List[Any]:
     kind = message_class("l4edge_msgs/msg/ObjectMeaning")
     nothing = kind(np.zeros(0, np.float32))
     rows = np.asarray(probabilities, np.float32)
-    return [kind(row) if row.any() else nothing for row in rows]
+    read: List[bool] = (rows != 0).any(axis=1).tolist()
+    return [kind(row) if known else nothing for row, known in zip(rows, read)]
 
 
 def _to_meanings(objects: Sequence[Any]) -> np.ndarray:

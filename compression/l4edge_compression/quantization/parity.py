@@ -167,6 +167,9 @@ _CARRIERS = (
 )
 
 
+_MOVERS = ("MaxPool", "Resize", "Concat", "Pad")
+
+
 def _origin(model: IntegerModel, name: str) -> str:
     """Which operator a tensor's numbers come from."""
     node = model.producers.get(name)
@@ -187,7 +190,7 @@ def _is_integer(model: IntegerModel, node: Node) -> bool:
     data = [name for name in node.inputs if name and name not in model.constants]
     sources = [model.producers[name].kind if name in model.producers else "input" for name in data]
     weights = [model.constants[name] for name in node.inputs if name in model.constants]
-    if node.kind in ("MaxPool", "Resize", "Concat", "Pad") and "DequantizeLinear" not in sources:
+    if node.kind in _MOVERS and "DequantizeLinear" not in sources:
         return all(_holds_codes(model, name) for name in data)
     plain = any(isinstance(value, np.ndarray) for value in weights)
     return node.kind in GROUPS and not plain and all(kind == "DequantizeLinear" for kind in sources)
@@ -196,7 +199,7 @@ def _is_integer(model: IntegerModel, node: Node) -> bool:
 def _holds_codes(model: IntegerModel, name: str) -> bool:
     """Whether a tensor is one of codes, however they were moved; not what a layer gives in float."""
     node = model.producers.get(name)
-    while node is not None and node.kind in (*_CARRIERS, "MaxPool", "Resize", "Concat", "Pad"):
+    while node is not None and node.kind in (*_CARRIERS, *_MOVERS):
         if node.kind in ("QuantizeLinear", "DequantizeLinear"):
             return node.kind == "QuantizeLinear"
         moved = node.inputs[1] if node.kind == "Gather" and node.inputs[0] in model.constants else node.inputs[0]

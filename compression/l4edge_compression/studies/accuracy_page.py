@@ -15,6 +15,7 @@ import click
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
+from l4edge_perception.training.detector_page import replaced
 
 BEGIN = "<!-- {}: written by l4edge_compression.studies.accuracy_page -->"
 END = "<!-- end of {} -->"
@@ -201,12 +202,7 @@ def figures(results: Sequence[Result]) -> dict[str, str]:
 def updated(page: str, parts: dict[str, str], file: str) -> str:
     """The page with its figures replaced. Raises InputError if a place is not marked."""
     for name, measured in parts.items():
-        begin_line, end_line = BEGIN.format(name), END.format(name)
-        before, begin, rest = page.partition(begin_line)
-        _, end, after = rest.partition(end_line)
-        if not begin or not end:
-            raise InputError(f"{file}: the lines {begin_line} and {end_line} are missing; put them where it belongs")
-        page = f"{before}{begin_line}\n{measured}\n{end_line}{after}"
+        page = replaced(page, BEGIN.format(name), END.format(name), measured, file)
     return page
 
 

@@ -8,13 +8,13 @@ answers, weighted by how sure the teacher is that a cell holds an object. The ru
 
 import copy
 import hashlib
-import io
 import json
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -26,11 +26,12 @@ from torch.nn import functional
 from l4edge_compression.api import compress_, dump_config, read_config
 from l4edge_compression.levels import add_level
 from l4edge_compression.quantization.saving import Storage
-from l4edge_compression.tasks.detection import DetectionTask, evenly
-from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_bytes, write_text
+from l4edge_compression.studies.students import load_student, save_student
+from l4edge_compression.tasks.detection import DetectionTask
+from l4edge_perception.files import write_text
 from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
+from l4edge_perception.training.resuming import resume_from
 
 BOX_WEIGHT = 2.0
 """Of the boxes' loss against the scores' loss."""
@@ -81,7 +82,7 @@ def distil(
     student.train()
     weights = [weight for weight in student.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, config.learning_rate)
-    frames = evenly(task.training, 0)
+    frames = task.training
     generator = np.random.default_rng(config.seed)
     started, step, recent = time.monotonic() - elapsed_s, 0, []
     while config.minutes > 0 and (progress := (time.monotonic() - started) / (60 * config.minutes)) < 1.0:
@@ -153,12 +154,12 @@ def main(
     checkpoint = out / "checkpoint.pt"
     history: list[dict[str, float]] = []
     if resume:
-        history = _resume(checkpoint, student)
+        history = load_student(checkpoint, student)
     elapsed = history[-1]["seconds"] if history else 0.0
     for step, seconds, loss in distil(student, task, config, elapsed):
         history.append({"step": step, "seconds": round(seconds, 1), "loss": round(loss, 4)})
         console.print(f"step {step}, {seconds:.0f} s, loss {loss:.4f}")
-        _save(checkpoint, student, history)
+        save_student(checkpoint, student, history)
     made = {
         "made_by": "python -m l4edge_compression.studies.detector",
         "method": json.loads(dump_config(method)),
@@ -175,29 +176,13 @@ def main(
     console.print_json(json.dumps(report.to_json()))
 
 
-def _save(path: Path, student: nn.Module, history: list[dict[str, float]]) -> None:
-    buffer = io.BytesIO()
-    torch.save({"student": student.state_dict(), "history": history}, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
-
-
 def _take_weights(network: nn.Module, path: Path) -> None:
     """The float weights that a checkpoint's quantized network was trained to; formats and scales are chosen anew."""
-    try:
-        content = torch.load(path, weights_only=True)["student"]
-        network.load_state_dict({name: content[name] for name in network.state_dict()})
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: not a checkpoint of this detector ({error})") from error
 
+    def fill(content: dict[str, Any]) -> None:
+        network.load_state_dict({name: content["student"][name] for name in network.state_dict()})
 
-def _resume(path: Path, student: nn.Module) -> list[dict[str, float]]:
-    try:
-        content = torch.load(path, weights_only=True)
-        student.load_state_dict(content["student"])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: not a checkpoint of this run ({error}); start without --resume") from error
-    return list(content["history"])
+    resume_from(path, "this detector", fill)
 
 
 if __name__ == "__main__":

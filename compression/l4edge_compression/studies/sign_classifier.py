@@ -6,7 +6,6 @@ network's answers alike. ``--out`` ends up with ``checkpoint.pt`` (to resume fro
 """
 
 import copy
-import io
 import json
 import math
 import time
@@ -24,8 +23,8 @@ from l4edge_compression.api import Schedule, begin_epoch, compress_, config_to_j
 from l4edge_compression.quantization.config import QuantizationConfig
 from l4edge_compression.quantization.qat import set_density
 from l4edge_compression.quantization.saving import write_quantized_package
-from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_bytes, write_text
+from l4edge_compression.studies.students import load_student, save_student
+from l4edge_perception.files import write_text
 from l4edge_perception.models.sign_classifier import DeployedClassifier, load_network
 from l4edge_perception.packages import load_package
 from l4edge_perception.training.detector_result import processor
@@ -112,14 +111,14 @@ def main(
     student = compress_(copy.deepcopy(teacher), config, calibration)
     checkpoint, history = out / "checkpoint.pt", []
     if resume:
-        history = _resume(checkpoint, student)
+        history = load_student(checkpoint, student)
     else:
         for record in train(
             student, teacher, tiles["train"], config, size, passes, pass_steps, learning_rate, seed
         ):
             history.append(record)
             console.print(record)
-            _save(checkpoint, student, history)
+            save_student(checkpoint, student, history)
     if no_package:
         return
     made = {
@@ -142,22 +141,6 @@ def main(
     with_accuracy(saved.package, judged)
     write_text(out / "result.json", json.dumps({**made, **judged["levels"][level]}, indent=1) + "\n")
     console.print({name: entry["test"]["accuracy"] for name, entry in judged["levels"].items()})
-
-
-def _save(path: Path, student: nn.Module, history: list[dict[str, float]]) -> None:
-    buffer = io.BytesIO()
-    torch.save({"student": student.state_dict(), "history": history}, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
-
-
-def _resume(path: Path, student: nn.Module) -> list[dict[str, float]]:
-    try:
-        content = torch.load(path, weights_only=True)
-        student.load_state_dict(content["student"])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: not a checkpoint of this training ({error}); start without --resume") from error
-    return list(content["history"])
 
 
 if __name__ == "__main__":

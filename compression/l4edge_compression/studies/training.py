@@ -1,10 +1,10 @@
 """The training loop of the study: one loop for float and quantized networks, resumable after every pass."""
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from l4edge_compression.quantization.qat import Due, set_density
 from l4edge_compression.studies.pictures import Pictures, normalized, varied
 from l4edge_compression.studies.recipes import Recipe, rate
 from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_bytes
+from l4edge_perception.training.resuming import resume_from, write_checkpoint
 
 BATCH = 128
 DENSITY_EVERY = 10
@@ -99,24 +99,20 @@ def save_state(path: Path, state: State) -> None:
         "generator": state.generator.get_state(),
         **{name: getattr(state, name) for name in ("epoch", "seconds", "processor_seconds", "history")},
     }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_checkpoint(path, content)
 
 
 def load_state(path: Path, state: State) -> None:
     """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another run."""
-    if not path.exists():
-        raise InputError(f"{path}: no checkpoint to resume from; start without --resume")
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+
+    def fill(content: dict[str, Any]) -> None:
         state.network.load_state_dict(content["model"])
         state.optimizer.load_state_dict(content["optimizer"])
         state.generator.set_state(content["generator"])
         for name in ("epoch", "seconds", "processor_seconds", "history"):
             setattr(state, name, content[name])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: not a checkpoint of this run ({error}); start without --resume") from error
+
+    resume_from(path, "this run", fill)
 
 
 def train(

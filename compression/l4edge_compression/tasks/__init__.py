@@ -5,12 +5,15 @@ package that its network becomes.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from l4edge_perception.packages import ModelPackage
+
+Item = TypeVar("Item")
 
 
 class Task(Protocol):
@@ -35,3 +38,10 @@ class Task(Protocol):
 
     def metrics(self, package: ModelPackage, level: str) -> dict[str, float]:
         """How good one level is on the pictures held back."""
+
+
+def evenly(items: list[Item], count: int) -> list[Item]:
+    """``count`` of ``items``, spread evenly over all of them; all for 0."""
+    if not 0 < count < len(items):
+        return items
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]

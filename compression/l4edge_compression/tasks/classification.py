@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from l4edge_compression.tasks import evenly
 from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.errors import InputError
 from l4edge_perception.graphs import count_macs
@@ -50,7 +51,7 @@ class ClassificationTask:
         test_classes, judged = labelled_pictures(data / "test")
         if test_classes != self.classes:
             raise InputError(f"{data}: train and test have other classes; give both the same subfolders")
-        self._judged = _evenly(judged, judged_images)
+        self._judged = evenly(judged, judged_images)
         self.judged_on = f"{data.name}, test, {len(self._judged)} pictures"
         self._input = InputSpec(
             name="image", shape=(1, 3, *size), dtype="float32", layout="NCHW", scale=1 / 255, mean=mean, std=std
@@ -59,7 +60,7 @@ class ClassificationTask:
 
     def batches(self, count: int) -> Iterator[torch.Tensor]:
         """Batches of up to 16 pictures, float32 (B, 3, H, W)."""
-        chosen = _evenly(self._training, count)
+        chosen = evenly(self._training, count)
         for start in range(0, len(chosen), BATCH):
             tensors = [self._preprocess(read_image(path))[0].copy() for path, _ in chosen[start : start + BATCH]]
             yield torch.from_numpy(np.concatenate(tensors))
@@ -114,9 +115,3 @@ def labelled_pictures(folder: Path) -> tuple[tuple[str, ...], Labelled]:
     if not pictures:
         raise InputError(f"{folder}: no pictures; expected {folder}/CLASS/*.jpg")
     return classes, pictures
-
-
-def _evenly(items: Labelled, count: int) -> Labelled:
-    if not 0 < count < len(items):
-        return items
-    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]

@@ -8,16 +8,14 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from l4edge_perception.camera.detector import Detector
+from l4edge_compression.tasks import evenly
 from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.errors import InputError
 from l4edge_perception.metrics.detection import average_precision
 from l4edge_perception.models.detector import DeployedDetector, DetectorConfig, DetectorNetwork
 from l4edge_perception.packages import ModelPackage, load_package
 from l4edge_perception.training.dataset import Frame, read_image, read_split
-
-LOWEST_SCORE = 0.01
-"""Boxes below are not judged: they hardly change average precision and there are very many of them."""
+from l4edge_perception.training.detector_result import detect_all
 
 
 class DetectionTask:
@@ -56,8 +54,7 @@ class DetectionTask:
 
     def metrics(self, package: ModelPackage, level: str) -> dict[str, float]:
         """AP50 and AP, 0..1."""
-        detector = Detector(package, level, score_threshold=LOWEST_SCORE)
-        found = [detector.detect(read_image(frame.path), frame.truth.stamp_ns) for frame in self._judged]
+        found = detect_all(package, self._judged, level)
         result = average_precision(found, [frame.truth for frame in self._judged])
         return {"AP50": round(result.ap50, 4), "AP": round(result.ap, 4)}
 
@@ -81,10 +78,3 @@ def detector_from_package(package: ModelPackage) -> DeployedDetector:
             "network of your own as MODULE:FUNCTION"
         ) from error
     return network.eval()
-
-
-def evenly(frames: list[Frame], count: int) -> list[Frame]:
-    """``count`` of ``frames``, spread evenly over all of them; all for 0."""
-    if not 0 < count < len(frames):
-        return frames
-    return [frames[index] for index in np.linspace(0, len(frames) - 1, count).round().astype(int)]

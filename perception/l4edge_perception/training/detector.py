@@ -3,13 +3,13 @@
 The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
 """
 
-import io
 import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -19,13 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_bytes
 from l4edge_perception.models.detector import DIVISIONS, STRIDES, DetectorConfig, DetectorNetwork
 from l4edge_perception.training.augmentation import AugmentationConfig
 from l4edge_perception.training.batches import Batch, training_batches
 from l4edge_perception.training.dataset import Frame, read_split
 from l4edge_perception.training.detector_loss import DetectorLoss, LossConfig
 from l4edge_perception.training.detector_result import evaluate_network, finish_run
+from l4edge_perception.training.resuming import resume_from, write_checkpoint
 
 
 @dataclass(frozen=True)
@@ -106,23 +106,19 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) ->
         "elapsed_s": state.elapsed_s,
         "history": state.history,
     }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_checkpoint(path, content)
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
     """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another network."""
-    if not path.exists():
-        raise InputError(f"{path}: no checkpoint to resume from; start without --resume")
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+
+    def fill(content: dict[str, Any]) -> None:
         for part in ("network", "average", "optimizer"):
             getattr(state, part).load_state_dict(content[part])
         for part in ("step", "epoch", "elapsed_s", "history"):
             setattr(state, part, content[part])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: not a checkpoint of this network ({error}); start without --resume") from error
+
+    resume_from(path, "this network", fill)
 
 
 def train(

@@ -61,11 +61,17 @@ def figures(package: ModelPackage) -> str:
 
 def updated(page: str, measured: str, file: str) -> str:
     """The page with its figures replaced. Raises InputError if their place is not marked."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    return replaced(page, BEGIN, END, measured, file)
+
+
+def replaced(page: str, begin_line: str, end_line: str, measured: str, file: str) -> str:
+    """The page with other text between two lines. Raises InputError if one of them is missing."""
+    before, begin, rest = page.partition(begin_line)
+    _, end, after = rest.partition(end_line)
     if not begin or not end:
-        raise InputError(f"{file}: the lines {BEGIN} and {END} are missing; put them where the figures belong")
-    return f"{before}{BEGIN}\n{measured}\n{END}{after}"
+        wanted = "put them where the figures belong"
+        raise InputError(f"{file}: the lines {begin_line} and {end_line} are missing; {wanted}")
+    return f"{before}{begin_line}\n{measured}\n{end_line}{after}"
 
 
 def _share(value: float | None) -> str:

@@ -52,9 +52,9 @@ def evaluate_network(network: DetectorNetwork, frames: Sequence[Frame]) -> Avera
     return average_precision(found, [frame.truth for frame in frames])
 
 
-def detect_all(package: ModelPackage, frames: Sequence[Frame]) -> list[Detections]:
+def detect_all(package: ModelPackage, frames: Sequence[Frame], level: str | None = None) -> list[Detections]:
     """What a package finds in some frames as the vehicle would run it, down to the lowest score that is judged."""
-    detector = Detector(package, score_threshold=LOWEST_SCORE)
+    detector = Detector(package, level, score_threshold=LOWEST_SCORE)
     return [detector.detect(read_image(frame.path), frame.truth.stamp_ns) for frame in frames]
 
 

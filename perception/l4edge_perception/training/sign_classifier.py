@@ -3,13 +3,13 @@
 The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
 """
 
-import io
 import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -19,7 +19,6 @@ from torch import nn
 from torch.nn import functional
 
 from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_bytes
 from l4edge_perception.models.sign_classifier import (
     LEAST_HEIGHT_PX,
     MIDDLE,
@@ -29,6 +28,7 @@ from l4edge_perception.models.sign_classifier import (
     new_network,
 )
 from l4edge_perception.models.vision_transformer import VisionTransformer
+from l4edge_perception.training.resuming import resume_from, write_checkpoint
 from l4edge_perception.training.sign_batches import CropAugmentation, plain_crops, training_batches
 from l4edge_perception.training.sign_classifier_result import finish_run
 from l4edge_perception.training.sign_crops import Tiles, read_tiles
@@ -102,23 +102,19 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) ->
     """Write everything of a run into one file, whole or not at all."""
     parts = {name: getattr(state, name).state_dict() for name in PARTS}
     numbers = {name: getattr(state, name) for name in ("step", "done", "elapsed_s", "history")}
-    buffer = io.BytesIO()
-    torch.save({"config": asdict(config), **parts, **numbers}, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_checkpoint(path, {"config": asdict(config), **parts, **numbers})
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
     """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another network."""
-    if not path.exists():
-        raise InputError(f"{path}: no checkpoint to resume from; start without --resume")
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+
+    def fill(content: dict[str, Any]) -> None:
         for part in PARTS:
             getattr(state, part).load_state_dict(content[part])
         for part in ("step", "done", "elapsed_s", "history"):
             setattr(state, part, content[part])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: not a checkpoint of this network ({error}); start without --resume") from error
+
+    resume_from(path, "this network", fill)
 
 
 def train(

@@ -9,12 +9,15 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.writer import BagWriter
 from l4edge_pipeline.nodes.interfaces import LATCHED_ROLES, MESSAGE_TYPES, UNRECORDED_ROLES
 from l4edge_pipeline.nodes.parameters import declare
+from l4edge_pipeline.nodes.polling import PolledSubscription
 from l4edge_pipeline.nodes.quality import LATCHED, LOG
 from l4edge_pipeline.nodes.runtime import run_node
 from l4edge_pipeline.nodes.stage_node import PipelineNode
 from l4edge_pipeline.nodes.wire import type_name
 from l4edge_pipeline.replay.ordering import ReorderWindow
 
+PERIOD_S = 0.1
+"""Between two looks at what has arrived."""
 QUIET_S = 0.3
 """At the end: how long nothing may arrive until everything has arrived."""
 
@@ -35,6 +38,7 @@ class RecorderNode(PipelineNode):
         self._bags = ExitStack()
         results = self._bags.enter_context(BagWriter(Path(folder, "bag"), overwrite=True))
         timing = self._bags.enter_context(BagWriter(Path(folder, "timing"), overwrite=True))
+        self._topics: List[Tuple[PolledSubscription, ReorderWindow, int]] = []
         outputs = [item for stage in self.table.stages.values() for item in stage.outputs.items()]
         self._windows = [
             self._record(results, [item for item in outputs if item[0] not in UNRECORDED_ROLES]),
@@ -52,20 +56,26 @@ class RecorderNode(PipelineNode):
         window = ReorderWindow(write)
         for index, (role, topic) in enumerate(topics):
             quality = LATCHED if role in LATCHED_ROLES else LOG
-            self.create_subscription(types[index], topic, self._keeper(window, index), quality, raw=True)
+            self._topics.append((PolledSubscription(self, types[index], topic, quality), window, index))
         return window
 
-    def _keeper(self, window: ReorderWindow, index: int) -> Callable[[bytes], None]:
-        def keep(serialized: bytes) -> None:
-            self._last_arrival = time.monotonic()
-            window.add(header_stamp(serialized), index, serialized)
+    def step(self, spin: Callable[[float], None]) -> bool:
+        """Take what has arrived, then leave the processor to those who drive."""
+        self._take()
+        spin(PERIOD_S)
+        return True
 
-        return keep
+    def _take(self) -> None:
+        for subscription, window, index in self._topics:
+            for serialized in subscription.take():
+                self._last_arrival = time.monotonic()
+                window.add(header_stamp(serialized), index, serialized)
 
-    def close(self, spin: Callable[[float], None]) -> None:
+    def close(self, _: Callable[[float], None]) -> None:
         """Take what is still on its way and complete the bags."""
         while time.monotonic() - self._last_arrival < QUIET_S:
-            spin(0.05)
+            self._take()
+            time.sleep(0.05)
         for window in self._windows:
             window.flush()
         self._bags.close()

@@ -21,6 +21,7 @@ from l4edge_perception.recordings.reader import open_recording
 from l4edge_perception.recordings.topics import CAMERA_FRAME
 from l4edge_pipeline.nodes.frame_source import FrameSourceNode
 from l4edge_pipeline.nodes.parameters import declare
+from l4edge_pipeline.nodes.polling import PolledSubscription
 from l4edge_pipeline.nodes.quality import LOG
 from l4edge_pipeline.nodes.runtime import run_node
 from l4edge_pipeline.nodes.wire import decode
@@ -31,6 +32,8 @@ from l4edge_pipeline.timing.records import Outcome
 SETTLE_S = 2.0
 """At the end of a real-time replay: how long the last frame may stay on its way."""
 LOCKSTEP_TIMEOUT_S = 30.0
+LOOK_S = 0.001
+"""While waiting: between two looks at the stage records."""
 EXECUTOR_DELAY_S = 0.005
 """An executor may come back so much later than asked for; the rest of a pause is slept, so that frames are on time."""
 
@@ -54,7 +57,7 @@ class ReplayingNode(FrameSourceNode):
         self.waiting_for: Optional[int] = None
         self.waiting_since = 0.0
         self.offered = 0
-        self.create_subscription(StageRecord, self.records_topic, self._on_record, LOG, raw=True)
+        self.all_records = PolledSubscription(self, StageRecord, self.records_topic, LOG)
         self.wait_for_readers({**self.outputs, "records": self.records})
 
     def _last_stage(self) -> str:
@@ -64,7 +67,7 @@ class ReplayingNode(FrameSourceNode):
     def step(self, spin: Callable[[float], None]) -> bool:
         """Release what is due; False when the recording has been played and the stages are done with it."""
         if self.waiting_for is not None and (self.lockstep or self.player.finished):
-            return self._wait(spin)
+            return self._wait()
         if self.player.finished:
             return False
         if self.lockstep:
@@ -86,8 +89,10 @@ class ReplayingNode(FrameSourceNode):
             self._release(event, received_ns)
         return True
 
-    def _wait(self, spin: Callable[[float], None]) -> bool:
-        spin(0.05)
+    def _wait(self) -> bool:
+        for serialized in self.all_records.take():
+            self._on_record(serialized)
+        time.sleep(LOOK_S)
         waited = time.monotonic() - self.waiting_since
         if self.lockstep and waited > LOCKSTEP_TIMEOUT_S:
             raise InputError(

@@ -12,6 +12,7 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.messages import from_message, make, make_header, stamp_of, to_message
 from l4edge_pipeline.nodes.interfaces import MESSAGE_TYPES, UNRECORDED_ROLES
 from l4edge_pipeline.nodes.parameters import declare
+from l4edge_pipeline.nodes.polling import PolledSubscription
 from l4edge_pipeline.nodes.quality import LOG, NEWEST
 from l4edge_pipeline.nodes.wire import decode, encode, prepare
 from l4edge_pipeline.stages import Stage, StageTable, load_stages
@@ -28,8 +29,8 @@ class FrameDroppedError(Exception):
 class LatestInput:
     """An input that is read as it last was, when a stage needs it.
 
-    It is taken from the middleware at that moment, so what arrived before the trigger is always seen, in whatever
-    order the executor would have served it.
+    It is taken from the middleware at that moment, so what arrived before the trigger is always seen, and no message
+    in between costs the stage anything.
 
     Args:
         convert: from the message (with the fields of ``message_type``) to what :meth:`take` returns.
@@ -37,15 +38,9 @@ class LatestInput:
 
     def __init__(self, node: Node, message_type: type, topic: str, quality: QoSProfile,
                  convert: Callable[[Any], Any] = from_message):
-        self._type = message_type
-        self._topic = topic
+        self._subscription = PolledSubscription(node, message_type, topic, quality)
         self._convert = convert
-        self._serialized: Optional[bytes] = None
         self._value: Optional[Any] = None
-        self._subscription = node.create_subscription(message_type, topic, self._keep, quality, raw=True)
-
-    def _keep(self, serialized: bytes) -> None:
-        self._serialized = serialized
 
     def take(self) -> Optional[Any]:
         """The newest value, or None before the first.
@@ -53,19 +48,12 @@ class LatestInput:
         Raises:
             FrameDroppedError: the newest message holds what cannot be used; a later one may.
         """
-        handle = self._subscription.handle
-        with handle:
-            while True:
-                taken = handle.take_message(self._type, True)
-                if taken is None:
-                    break
-                self._serialized = taken[0]
-        if self._serialized is not None:
+        arrived = self._subscription.take()
+        if arrived:
             try:
-                self._value = self._convert(decode(self._serialized, self._type))
+                self._value = self._convert(decode(arrived[-1], self._subscription.message_type))
             except ValueError as error:
-                raise FrameDroppedError(f"{self._topic}: {error}") from error
-            self._serialized = None
+                raise FrameDroppedError(f"{self._subscription.topic}: {error}") from error
         return self._value
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Tuple
 
 from l4edge_perception.errors import InputError
 
@@ -21,6 +23,8 @@ class PlannerConfig:
 
     horizon_s: float = 6.0
     step_s: float = 0.1
+    fine_s: float = 1.0
+    coarse_step_s: float = 0.25
     maximum_odometry_age_s: float = 0.3
     maximum_route_distance_m: float = 4.0
     maximum_heading_error_rad: float = 1.0
@@ -92,3 +96,14 @@ class PlannerConfig:
             raise InputError(f"planning.param.yaml: coolness is {self.coolness}; give at most 1")
         if self.horizon_s < 2 * self.step_s:
             raise InputError("planning.param.yaml: horizon_s is below two times step_s; raise it")
+
+    @cached_property
+    def times(self) -> Tuple[float, ...]:
+        """Seconds from the plan's start to each of its points, the start included."""
+        fine = round(min(self.fine_s, self.horizon_s) / self.step_s)
+        coarse = max(round((self.horizon_s - fine * self.step_s) / self.coarse_step_s), 0)
+        end = fine * self.step_s
+        return (
+            *(index * self.step_s for index in range(fine + 1)),
+            *(end + index * self.coarse_step_s for index in range(1, coarse + 1)),
+        )

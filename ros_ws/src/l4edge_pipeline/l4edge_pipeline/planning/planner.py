@@ -104,7 +104,7 @@ class Planner:
         profile = speed_profile(path, allowed, obstacles, ego.speed, start, config)
         trajectory = Trajectory(
             stamp_ns=tracks.stamp_ns,
-            times=config.step_s * np.arange(len(profile.speeds)),
+            times=profile.times,
             positions=np.column_stack(
                 [np.interp(profile.distances, path.distances, path.positions[:, axis]) for axis in (0, 1)]
             ),
@@ -177,7 +177,7 @@ def _standstill(line: RouteLine) -> AllowedSpeed:
 
 def _standing(stamp_ns: int, config: PlannerConfig) -> Trajectory:
     """Stand at the map's origin, as good as any place while the vehicle's own is unknown."""
-    times = config.step_s * np.arange(round(config.horizon_s / config.step_s) + 1)
+    times = np.array(config.times)
     zeros = np.zeros(len(times))
     return Trajectory(stamp_ns, times, np.zeros((len(times), 2)), zeros, zeros, zeros, NO_ODOMETRY)
 

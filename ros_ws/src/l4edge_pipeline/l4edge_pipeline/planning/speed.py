@@ -30,9 +30,10 @@ class AllowedSpeed(NamedTuple):
 
 
 class SpeedProfile(NamedTuple):
-    """Motion along a path at even times. T points.
+    """Motion along a path at the times of the configuration. T points.
 
     Attributes:
+        times: (T,) seconds from its start.
         distances: (T,) metres from the path's start.
         speeds: (T,) metres per second, never negative.
         accelerations: (T,) metres per second squared, each constant until the next point.
@@ -40,6 +41,7 @@ class SpeedProfile(NamedTuple):
         obstacle_id: the object that this law yields to, if any.
     """
 
+    times: np.ndarray
     distances: np.ndarray
     speeds: np.ndarray
     accelerations: np.ndarray
@@ -112,26 +114,28 @@ def speed_profile(
     ahead = list(zip(nears.tolist(), obstacles))
     reason, obstacle_id = "", None
     distances, speeds, accelerations = [0.0], [max(speed, 0.0)], []
-    for step in range(round(config.horizon_s / config.step_s)):
+    times = config.times
+    for now, then in zip(times, times[1:]):
         distance, speed = distances[-1], speeds[-1]
         road = target = _road_acceleration(table, distance, speed, config)
         binding: Optional[Obstacle] = None
         for near, obstacle in ahead:
-            gap = near + obstacle.speed * step * config.step_s - distance
+            gap = near + obstacle.speed * now - distance
             asked = _obstacle_acceleration(obstacle, gap, speed, config)
             if asked < target:
                 target, binding = asked, obstacle
-        if step == 0:
+        if now == 0:
             binding = binding if road - target > _NOTICEABLE_MPS2 else None
             reason = _reason(binding, road, allowed, path.s[0] + speed * config.speed_response_s, config)
             obstacle_id = binding.track_id if binding else None
-        next_speed = max(speed + _within_jerk(acceleration, target, config) * config.step_s, 0.0)
-        acceleration = (next_speed - speed) / config.step_s
-        distances.append(distance + (speed + next_speed) / 2 * config.step_s)
+        next_speed = max(speed + _within_jerk(acceleration, target, then - now, config) * (then - now), 0.0)
+        acceleration = (next_speed - speed) / (then - now)
+        distances.append(distance + (speed + next_speed) / 2 * (then - now))
         speeds.append(next_speed)
         accelerations.append(acceleration)
     accelerations.append(accelerations[-1])
-    return SpeedProfile(np.array(distances), np.array(speeds), np.array(accelerations), reason, obstacle_id)
+    columns = (np.array(values) for values in (times, distances, speeds, accelerations))
+    return SpeedProfile(*columns, reason, obstacle_id)
 
 
 def _undominated(obstacles: Sequence[Obstacle]) -> List[Obstacle]:
@@ -161,9 +165,9 @@ def _obstacle_acceleration(obstacle: Obstacle, gap: float, speed: float, config:
     return max(following_acceleration(speed, gap, obstacle.speed, config), -obstacle.deceleration)
 
 
-def _within_jerk(acceleration: float, target: float, config: PlannerConfig) -> float:
-    """Move ``acceleration`` towards ``target`` for one step."""
-    step = _jerk(min(acceleration, target), config) * config.step_s
+def _within_jerk(acceleration: float, target: float, seconds: float, config: PlannerConfig) -> float:
+    """Move ``acceleration`` towards ``target`` for a step of ``seconds``."""
+    step = _jerk(min(acceleration, target), config) * seconds
     target = min(max(target, acceleration - step), acceleration + step)
     return min(max(target, -config.emergency_deceleration_mps2), config.maximum_acceleration_mps2)
 

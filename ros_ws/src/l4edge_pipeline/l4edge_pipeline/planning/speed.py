@@ -134,8 +134,9 @@ def speed_profile(
         speeds.append(next_speed)
         accelerations.append(acceleration)
     accelerations.append(accelerations[-1])
-    columns = (np.array(values) for values in (times, distances, speeds, accelerations))
-    return SpeedProfile(*columns, reason, obstacle_id)
+    return SpeedProfile(
+        np.array(times), np.array(distances), np.array(speeds), np.array(accelerations), reason, obstacle_id
+    )
 
 
 def _undominated(obstacles: Sequence[Obstacle]) -> List[Obstacle]:

@@ -9,7 +9,7 @@ from l4edge_perception.tracking.association import assign, similarities
 from l4edge_perception.tracking.boxes import centre_size, corners, overlaps
 from l4edge_perception.tracking.config import TrackerConfig
 from l4edge_perception.tracking.kalman import UNKNOWN
-from l4edge_perception.tracking.observations import observe
+from l4edge_perception.tracking.observations import GROUND, observe
 from l4edge_perception.types import OBJECT_CLASSES, Detections
 
 CONFIG = TrackerConfig()
@@ -24,32 +24,36 @@ def seen_at(boxes, class_ids, places=None):
     detections = Detections(0, boxes, np.full(len(boxes), 0.9, np.float32), np.asarray(class_ids, np.int32))
     seen, _ = observe(detections, None, None, None, CONFIG)
     if places is not None:
-        seen.measured[:, 4:] = places
-        seen.noise[:, 4:, 4:] = 0.09 * np.eye(2)
+        seen.measured[:, GROUND] = np.transpose(places)
+        seen.noise[:, :, GROUND] = 0.09 * np.eye(2)[:, :, None]
         seen.located[:] = True
     return seen
 
 
 def one_similarity(box, seen, class_id=CAR, place=None):
-    predicted = np.zeros((1, 6))
-    predicted[0, :4] = centre_size(np.array([box], float))[0]
-    spread = np.eye(6)[None].copy()
-    spread[0, 4:, 4:] = UNKNOWN * np.eye(2)
-    if place is not None:
-        predicted[0, 4:] = place
-        spread[0, 4:, 4:] = 0.09 * np.eye(2)
-    located = np.array([place is not None])
-    return similarities(predicted, spread, located, np.array([class_id]), seen, CONFIG)[0, 0]
+    variance = UNKNOWN if place is None else 0.09
+    return similarities(
+        boxes=np.array([box], float).T,
+        places=np.zeros((2, 1)) if place is None else np.array([place]).T,
+        spread=variance * np.eye(2)[:, :, None],
+        located=np.array([place is not None]),
+        class_ids=np.array([class_id]),
+        seen=seen,
+        config=CONFIG,
+    )[0, 0]
 
 
 def test_overlaps_by_hand():
-    found = overlaps(np.array([[0, 0, 10, 10.0]]), np.array([[0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10.0]]))
+    found = overlaps(np.array([[0, 0, 10, 10.0]]).T, np.array([[0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10.0]]).T)
     np.testing.assert_allclose(found, [[1.0, 50 / 150, 0.0]])
 
 
 def test_centre_size_and_corners_are_inverse():
-    boxes = np.array([[1.0, 2.0, 7.0, 11.0], [0.0, 0.0, 0.5, 3.0]])
-    np.testing.assert_allclose(corners(centre_size(boxes)), boxes)
+    boxes = np.array([[1.0, 2.0, 7.0, 11.0], [0.0, 0.0, 0.5, 3.0]]).T
+    centre, size = centre_size(boxes)
+    np.testing.assert_allclose(centre, [[4.0, 0.25], [6.5, 1.5]])
+    np.testing.assert_allclose(size, [[6.0, 0.5], [9.0, 3.0]])
+    np.testing.assert_allclose(corners(centre, size), boxes)
 
 
 @pytest.mark.parametrize("seed", range(20))

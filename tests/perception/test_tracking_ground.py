@@ -60,8 +60,8 @@ def drawn_box(place, yaw, size, floor, camera):
 def test_lower_edge_is_followed_to_the_ground(camera, place):
     foot = pixels(np.array([[*place, 0.0]]), camera)[0][0]
     box = np.array([[foot[0] - 20, foot[1] - 50, foot[0] + 20, foot[1]]])
-    points = points_from_camera(box, np.array([PEDESTRIAN]), camera)
-    np.testing.assert_allclose(points.positions[0], place, rtol=2e-4, atol=2e-4)
+    points = points_from_camera(box.T, np.array([PEDESTRIAN]), camera)
+    np.testing.assert_allclose(points.positions[:, 0], place, rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("pitch", [0.0, 0.04])
@@ -73,13 +73,13 @@ def test_covariance_is_what_pixel_errors_do(pitch):
         # As wide as a person's near face there, so that no flank is seen.
         half = 0.5 * SIZE_PRIORS[PEDESTRIAN, 1] * 1000.0 / (place[0] - 1.5)
         box = np.array([foot[0] - half, foot[1] - 4 * half, foot[0] + half, foot[1]])
-        stated = points_from_camera(box[None], np.array([PEDESTRIAN]), camera).covariances[0]
+        stated = points_from_camera(box[:, None], np.array([PEDESTRIAN]), camera).covariances[:, :, 0]
         edge_std = np.hypot(1.5, 0.02 * 4 * half)
         many = np.repeat(box[None], 4000, axis=0)
         many[:, [0, 2]] += random.normal(0, edge_std, (4000, 1))
         many[:, 3] += random.normal(0, edge_std, 4000)
-        places = points_from_camera(many, np.full(4000, PEDESTRIAN), camera).positions
-        found = np.cov(places.T) + 0.05**2 * np.eye(2)
+        places = points_from_camera(many.T, np.full(4000, PEDESTRIAN), camera).positions
+        found = np.cov(places) + 0.05**2 * np.eye(2)
         np.testing.assert_allclose(stated, found, rtol=0.3, atol=0.01)
 
 
@@ -88,8 +88,8 @@ def test_error_grows_with_the_square_of_the_distance():
     ranges = np.array([15.0, 30.0, 60.0])
     feet = pixels(np.stack((ranges, 0 * ranges, 0 * ranges), axis=1), camera)[0]
     boxes = np.stack((feet[:, 0] - 5, feet[:, 1] - 30, feet[:, 0] + 5, feet[:, 1]), axis=1)
-    points = points_from_camera(boxes, np.full(3, PEDESTRIAN), camera)
-    along = np.sqrt(points.covariances[:, 0, 0])
+    points = points_from_camera(boxes.T, np.full(3, PEDESTRIAN), camera)
+    along = np.sqrt(points.covariances[0, 0])
     assert along[1] / along[0] == pytest.approx((28.5 / 13.5) ** 2, rel=0.1)
     assert along[2] / along[1] == pytest.approx((58.5 / 28.5) ** 2, rel=0.1)
 
@@ -99,26 +99,26 @@ def test_what_hangs_above_the_ground_is_placed_by_its_usual_height(class_id):
     camera, place = camera_model(), np.array([30.0, 4.0])
     size = SIZE_PRIORS[class_id] * [0.0, 1.0, 1.0]
     box = drawn_box(place, 0.0, size, 3.0, camera)
-    points = points_from_camera(box[None], np.array([class_id]), camera)
-    np.testing.assert_allclose(points.positions[0], place, rtol=0.01)
-    np.testing.assert_allclose(points.sizes[0], SIZE_PRIORS[class_id])
+    points = points_from_camera(box[:, None], np.array([class_id]), camera)
+    np.testing.assert_allclose(points.positions[:, 0], place, rtol=0.01)
+    np.testing.assert_allclose(points.sizes[:, 0], SIZE_PRIORS[class_id])
     # A height that differs by a quarter moves the object by a quarter of its distance.
     assert np.sqrt(points.covariances[0, 0, 0]) == pytest.approx(0.25 * 28.5, rel=0.15)
 
 
 def test_a_box_above_the_horizon_has_no_contact_but_a_height():
-    points = points_from_camera(np.array([[600.0, 300.0, 640.0, 340.0]]), np.array([CAR]), camera_model())
+    points = points_from_camera(np.array([[600.0, 300.0, 640.0, 340.0]]).T, np.array([CAR]), camera_model())
     assert points.positions[0, 0] == pytest.approx(1.5 + 1000.0 * SIZE_PRIORS[CAR, 2] / 40.0)
 
 
 def test_a_sign_that_the_border_cuts_has_no_place():
-    points = points_from_camera(np.array([[600.0, 0.0, 640.0, 40.0]]), np.array([SIGN]), camera_model())
+    points = points_from_camera(np.array([[600.0, 0.0, 640.0, 40.0]]).T, np.array([SIGN]), camera_model())
     assert np.isnan(points.positions).all()
 
 
 def test_nothing_to_place():
-    points = points_from_camera(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), camera_model())
-    assert points.positions.shape == (0, 2) and points.covariances.shape == (0, 2, 2)
+    points = points_from_camera(np.zeros((4, 0)), np.zeros(0, dtype=np.int64), camera_model())
+    assert points.positions.shape == (2, 0) and points.covariances.shape == (2, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -127,18 +127,18 @@ def test_nothing_to_place():
 )
 def test_nearest_side_of_a_3d_box(place, yaw, nearest):
     boxes_3d = Detections3D(np.array([[*place, 0.0]]), np.array([[4.0, 1.8, 1.5]]), np.array([yaw]))
-    np.testing.assert_allclose(points_from_boxes_3d(boxes_3d).positions[0], nearest, atol=1e-9)
+    np.testing.assert_allclose(points_from_boxes_3d(boxes_3d).positions[:, 0], nearest, atol=1e-9)
 
 
 def test_a_pose_is_carried_on_to_the_image():
     boxes_3d = Detections3D(np.array([[10.0, 0.0, 0.0]]), np.array([[0.0, 0.0, 1.5]]), np.zeros(1))
     points = points_from_boxes_3d(boxes_3d)
     ego = EgoState(0, x=5.0, y=0.0, yaw=0.0, speed=10.0)
-    np.testing.assert_allclose(to_map(points, ego, 200_000_000).positions, [[17.0, 0.0]])
+    np.testing.assert_allclose(to_map(points, ego, 200_000_000).positions, [[17.0], [0.0]])
     assert np.isnan(to_map(points, ego, 2_000_000_000).positions).all()
     # On a circle of radius 10 m, a quarter of a radian further.
     turning = EgoState(0, x=0.0, y=0.0, yaw=0.0, speed=10.0, yaw_rate=1.0)
-    moved = to_map(points, turning, 250_000_000).positions[0]
+    moved = to_map(points, turning, 250_000_000).positions[:, 0]
     end = 10.0 * np.array([np.sin(0.25), 1.0 - np.cos(0.25)])
     np.testing.assert_allclose(moved, end + 10.0 * np.array([np.cos(0.25), np.sin(0.25)]), atol=0.02)
 

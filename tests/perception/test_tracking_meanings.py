@@ -64,4 +64,4 @@ def test_what_was_seen_of_a_light_fades_and_of_a_sign_stays():
 
 def test_nobody_has_read_it():
     assert not follow(SIGN, [reading()] * 3)[-1].meanings.any()
-    assert not probabilities_of(with_sightings(no_evidence(2), unread(2))).any()
+    assert not probabilities_of(with_sightings(no_evidence(2), unread(2).T)).any()

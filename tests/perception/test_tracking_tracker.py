@@ -259,6 +259,16 @@ def test_places_outlast_missing_ego_poses():
         np.testing.assert_allclose(tracks.velocities, [[0.0, 0.0]], atol=0.01)
 
 
+def test_what_was_never_located_is_never_told_a_place():
+    """However often it was seen: a thousand frames without a camera's geometry are no measurement of a place."""
+    tracker = Tracker()
+    for index in range(1500):
+        detections = frame(0.03 * index, [car_at(0.0)])
+        tracks = tracker.update(detections, ego=EgoState(detections.stamp_ns, x=0.0, y=0.0, yaw=0.0, speed=0.0))
+    assert tracks.ids.tolist() == [0]
+    assert np.isnan(tracks.positions).all() and np.isnan(tracks.velocities).all()
+
+
 def test_an_object_that_comes_back_after_a_pause_of_the_sensor_is_a_new_one():
     tracker = Tracker(TrackerConfig(lost_buffer_s=1.0))
     tracker.update(frame(0.0, [car_at(0.0)]))

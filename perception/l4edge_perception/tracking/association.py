@@ -5,9 +5,9 @@ from typing import Tuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from l4edge_perception.tracking.boxes import corners, overlaps
+from l4edge_perception.tracking.boxes import overlaps
 from l4edge_perception.tracking.config import TrackerConfig
-from l4edge_perception.tracking.observations import Observations
+from l4edge_perception.tracking.observations import GROUND, Observations
 from l4edge_perception.types import OBJECT_CLASSES
 
 RELATED = np.eye(len(OBJECT_CLASSES), dtype=bool)
@@ -18,7 +18,8 @@ for _first, _second in (("car", "truck"), ("pedestrian", "cyclist")):
 
 
 def similarities(
-    predicted: np.ndarray,
+    boxes: np.ndarray,
+    places: np.ndarray,
     spread: np.ndarray,
     located: np.ndarray,
     class_ids: np.ndarray,
@@ -32,8 +33,9 @@ def similarities(
     small or fast object may miss each other although its place is clear.
 
     Args:
-        predicted: (N, 6) where the tracks should be, as in ``Observations.measured``.
-        spread: (N, 6, 6) its covariances.
+        boxes: (4, N) where the tracks should be in the image: corners, pixels.
+        places: (2, N) where they should be on the ground, metres.
+        spread: (2, 2, N) the covariances of ``places``.
         located: (N,) whether the tracks' places on the ground are known.
         class_ids: (N,) the tracks' classes.
         seen: the M observations.
@@ -42,13 +44,14 @@ def similarities(
     Returns:
         (N, M) float64, -inf where a match is impossible.
     """
-    similarity = overlaps(corners(predicted[:, :4]), seen.boxes)
+    similarity = overlaps(boxes, seen.boxes)
     possible = similarity >= config.overlap_gate
-    if located.any() and seen.located.any():
-        metres, sigmas = _ground_distances(predicted[:, 4:], spread[:, 4:, 4:], seen)
-        near = (sigmas < config.ground_gate_sigmas) & located[:, None] & seen.located
-        similarity += near * (config.ground_weight * (1.0 - sigmas / config.ground_gate_sigmas))
-        possible |= near & (metres < config.ground_gate_m)
+    comparable = located[:, None] & seen.located
+    if comparable.any():
+        square_metres, sigmas = _ground_distances(places, spread, seen)
+        near = comparable & (sigmas < config.ground_gate_sigmas)
+        similarity += near * (config.ground_weight - config.ground_weight / config.ground_gate_sigmas * sigmas)
+        possible |= near & (square_metres < config.ground_gate_m**2)
     other_class = class_ids[:, None] != seen.class_ids
     if other_class.any():
         similarity -= config.relabel_cost * other_class
@@ -60,16 +63,16 @@ def assign(similarity: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Pairs (rows, columns) with the greatest sum of similarities, each row and column used at most once."""
     possible = similarity > -np.inf
     # An impossible pair costs nothing, so that it is no worse than leaving both alone; it is dropped afterwards.
-    rows, columns = linear_sum_assignment(np.where(possible, -similarity, 0.0))
+    rows, columns = linear_sum_assignment(np.where(possible, similarity, 0.0), maximize=True)
     kept = possible[rows, columns]
     return rows[kept], columns[kept]
 
 
 def _ground_distances(places: np.ndarray, spread: np.ndarray, seen: Observations) -> Tuple[np.ndarray, np.ndarray]:
-    """Distances on the ground, (N, M): in metres, and in standard deviations of both ends together."""
-    apart = seen.measured[:, 4:] - places[:, None, :]
-    joint = spread[:, None] + seen.noise[:, 4:, 4:]
-    x, y, mixed = joint[..., 0, 0], joint[..., 1, 1], joint[..., 0, 1]
-    dx, dy = apart[..., 0], apart[..., 1]
-    squares = (y * dx * dx - 2.0 * mixed * dx * dy + x * dy * dy) / (x * y - mixed * mixed)
-    return np.hypot(dx, dy), np.sqrt(squares)
+    """Distances on the ground, (N, M): squared in square metres, and in standard deviations of both ends together."""
+    dx, dy = seen.measured[:, GROUND, None, :] - places[:, :, None]
+    joint = spread[:, :, :, None] + seen.noise[:, :, GROUND, None, :]
+    x, y, mixed = joint[0, 0], joint[1, 1], joint[0, 1]
+    dx_squared, dy_squared = dx * dx, dy * dy
+    squares = (y * dx_squared - 2.0 * mixed * dx * dy + x * dy_squared) / (x * y - mixed * mixed)
+    return dx_squared + dy_squared, np.sqrt(squares)

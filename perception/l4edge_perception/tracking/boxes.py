@@ -1,26 +1,31 @@
-"""Geometry of boxes in the image."""
+"""Geometry of boxes in the image. Objects lie along the last axis: a row holds one number of all of them."""
+
+from typing import Tuple
 
 import numpy as np
 
 
-def centre_size(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) x_min y_min x_max y_max as centre x, centre y, width, height."""
-    size = boxes[:, 2:] - boxes[:, :2]
-    return np.concatenate((boxes[:, :2] + 0.5 * size, size), axis=1)
+def centre_size(boxes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Centres x, y and widths, heights, (2, N) each, of boxes (4, N): x_min y_min x_max y_max."""
+    size = boxes[2:] - boxes[:2]
+    return boxes[:2] + 0.5 * size, size
 
 
-def corners(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) centre x, centre y, width, height as x_min y_min x_max y_max."""
-    half = 0.5 * boxes[:, 2:]
-    return np.concatenate((boxes[:, :2] - half, boxes[:, :2] + half), axis=1)
+def corners(centre: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(4, N) x_min y_min x_max y_max of boxes with centres x, y and widths, heights, (2, N) each."""
+    half = 0.5 * size
+    return np.concatenate((centre - half, centre + half))
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of every box of ``first`` (N, 4) with every one of ``second`` (M, 4), as (N, M)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inside = np.maximum(high - low, 0.0)
-    shared = inside[..., 0] * inside[..., 1]
-    first_area = (first[:, 2] - first[:, 0]) * (first[:, 3] - first[:, 1])
-    second_area = (second[:, 2] - second[:, 0]) * (second[:, 3] - second[:, 1])
-    return shared / (first_area[:, None] + second_area - shared)
+    """Intersection over union of every box of ``first`` (4, N) with every one of ``second`` (4, M), as (N, M)."""
+    low = np.maximum(first[:2, :, None], second[:2, None, :])
+    high = np.minimum(first[2:, :, None], second[2:, None, :])
+    width, height = np.maximum(high - low, 0.0)
+    shared = width * height
+    return shared / (_areas(first)[:, None] + _areas(second) - shared)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    width, height = boxes[2:] - boxes[:2]
+    return width * height

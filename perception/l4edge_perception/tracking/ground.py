@@ -5,8 +5,8 @@ moved to ``map`` by the vehicle's own pose. The ground is taken as flat and the 
 and pitching while braking are not modelled, they are part of ``EDGE_NOISE_PIXELS``.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Tuple
 
 import cv2
 import numpy as np
@@ -79,12 +79,12 @@ class Detections3D:
 
 @dataclass(frozen=True)
 class GroundPoints:
-    """Where N objects meet the ground.
+    """Where N objects, along the last axis of every array, meet the ground.
 
     Attributes:
-        positions: (N, 2) float64, metres, of the side nearest to the vehicle; NaN while unknown.
-        covariances: (N, 2, 2) float64, square metres.
-        sizes: (N, 3) float64, length width height in metres.
+        positions: (2, N) float64, metres, of the side nearest to the vehicle; NaN while unknown.
+        covariances: (2, 2, N) float64, square metres.
+        sizes: (3, N) float64, length width height in metres.
     """
 
     positions: np.ndarray
@@ -95,45 +95,48 @@ class GroundPoints:
     def unknown(count: int) -> "GroundPoints":
         """Objects of which nothing is known."""
         return GroundPoints(
-            np.full((count, 2), np.nan), np.full((count, 2, 2), np.nan), np.full((count, 3), np.nan)
+            np.full((2, count), np.nan), np.full((2, 2, count), np.nan), np.full((3, count), np.nan)
         )
 
 
 def points_from_boxes_3d(boxes_3d: Detections3D) -> GroundPoints:
     """The nearest points of 3D boxes, ``base_link``."""
-    centres = boxes_3d.positions[:, :2]
-    distance = np.hypot(centres[:, 0], centres[:, 1])
-    aspect = np.arctan2(centres[:, 1], centres[:, 0]) - boxes_3d.yaws
+    centres, sizes = boxes_3d.positions.T[:2], boxes_3d.sizes.T
+    facing = np.array((np.cos(boxes_3d.yaws), np.sin(boxes_3d.yaws)))
+    along, across = centres * facing, centres[::-1] * facing
+    reach = np.maximum(np.abs((along[0] + along[1], across[0] - across[1])), 1e-6)
     # From the centre towards the vehicle, the box ends at its front or rear, or at a flank, whichever comes first.
-    to_end = boxes_3d.sizes[:, 0] / np.maximum(np.abs(np.cos(aspect)), 1e-6)
-    to_flank = boxes_3d.sizes[:, 1] / np.maximum(np.abs(np.sin(aspect)), 1e-6)
-    nearer = 0.5 * np.minimum(to_end, to_flank) / np.maximum(distance, 1e-6)
-    covariances = np.zeros((len(boxes_3d), 2, 2))
-    covariances[:, (0, 1), (0, 1)] = boxes_3d.position_std**2
-    return GroundPoints(centres * (1.0 - np.minimum(nearer, 1.0))[:, None], covariances, boxes_3d.sizes)
+    to_end, to_flank = 0.5 * sizes[:2] / reach
+    covariances = np.zeros((2, 2, len(boxes_3d)))
+    covariances[0, 0] = covariances[1, 1] = boxes_3d.position_std**2
+    return GroundPoints(centres * (1.0 - np.minimum(np.minimum(to_end, to_flank), 1.0)), covariances, sizes)
 
 
 def points_from_camera(boxes: np.ndarray, class_ids: np.ndarray, camera: CameraModel) -> GroundPoints:
-    """Where N boxes (N, 4; corners, pixels) of N classes meet the ground, seen through ``camera``, in ``base_link``.
+    """Where N boxes (4, N; corners, pixels) of N classes meet the ground, seen through ``camera``, in ``base_link``.
 
     The ray through the middle of the lower edge is followed to the ground. Where there is no such point (signs,
     lights, edges above the horizon or too far) the class's usual height against the box's height gives the distance,
     unless the image's border cuts it.
     """
-    contact, contact_spread = _by_contact(boxes, class_ids, camera)
-    estimate, estimate_spread = _by_height(boxes, class_ids, camera)
-    margin = 2.0 * _edge_noise(boxes)
-    cut_upright = (boxes[:, 1] <= margin) | (boxes[:, 3] >= camera.height - margin)
-    cut = cut_upright | (boxes[:, 0] <= margin) | (boxes[:, 2] >= camera.width - margin)
-    touches = STANDS_ON_GROUND[class_ids] & (np.hypot(contact[:, 0], contact[:, 1]) <= LONGEST_RANGE_M)
-    estimate[cut_upright] = np.nan
-    spread = np.where(touches[:, None, None], contact_spread, estimate_spread)
-    extra = np.where(cut, CUT_NOISE_M, LEAST_NOISE_M) ** 2
-    return GroundPoints(
-        positions=np.where(touches[:, None], contact, estimate),
-        covariances=spread @ spread.swapaxes(1, 2) + extra[:, None, None] * np.eye(2),
-        sizes=SIZE_PRIORS[class_ids],
-    )
+    size = boxes[2:] - boxes[:2]
+    edge_std = np.hypot(EDGE_NOISE_PIXELS, EDGE_NOISE_SHARE * size[1])
+    middle, upright_middle = boxes[:2] + 0.5 * size
+    rays = _rays(np.concatenate((middle, middle)), np.concatenate((boxes[3], upright_middle)), camera)
+    contact = _by_contact(rays[:, : len(class_ids)], size[0], edge_std, class_ids, camera)
+    estimate = _by_height(rays[:, len(class_ids) :], size[1], edge_std, class_ids, camera)
+
+    margin = 2.0 * edge_std
+    cut = (boxes[:2] <= margin) | (boxes[2:] >= np.array([[camera.width], [camera.height]]) - margin)
+    estimate[0, :, cut[1]] = np.nan
+    x, y = contact[0]
+    touches = STANDS_ON_GROUND[class_ids] & (x * x + y * y <= LONGEST_RANGE_M**2)
+    position, first, second = np.where(touches, contact, estimate)
+    covariances = first[:, None] * first + second[:, None] * second
+    extra = np.where(cut[0] | cut[1], CUT_NOISE_M**2, LEAST_NOISE_M**2)
+    covariances[0, 0] += extra
+    covariances[1, 1] += extra
+    return GroundPoints(position, covariances, SIZE_PRIORS.T[:, class_ids])
 
 
 def to_map(points: GroundPoints, ego: EgoState, stamp_ns: int) -> GroundPoints:
@@ -144,56 +147,76 @@ def to_map(points: GroundPoints, ego: EgoState, stamp_ns: int) -> GroundPoints:
     halfway = ego.yaw + 0.5 * seconds * ego.yaw_rate
     yaw = ego.yaw + seconds * ego.yaw_rate
     way = seconds * ego.speed
-    origin = np.array([ego.x + way * np.cos(halfway), ego.y + way * np.sin(halfway)])
-    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
-    return GroundPoints(points.positions @ turn.T + origin, turn @ points.covariances @ turn.T, points.sizes)
+    origin = np.array([[ego.x + way * math.cos(halfway)], [ego.y + way * math.sin(halfway)]])
+    turn = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]])
+    covariances = np.einsum("ai,bj,ijn->abn", turn, turn, points.covariances)
+    return GroundPoints(turn @ points.positions + origin, covariances, points.sizes)
 
 
-def _rays(pixels: np.ndarray, camera: CameraModel) -> Tuple[np.ndarray, np.ndarray]:
-    """(N, 3) directions of ``pixels`` with unit depth along the optical axis, and where they start, ``base_link``."""
-    if np.any(camera.distortion):
-        flat = cv2.undistortPoints(pixels[:, None, :], camera.intrinsics, camera.distortion)[:, 0, :]
+def _rays(x: np.ndarray, y: np.ndarray, camera: CameraModel) -> np.ndarray:
+    """(3, N) directions of the pixels at ``x`` and ``y`` with unit depth along the optical axis, ``base_link``."""
+    matrix = camera.intrinsics
+    if camera.distortion.any():
+        pixels = np.stack((x, y), axis=1)[:, None, :]
+        flat = cv2.undistortPoints(pixels, matrix, camera.distortion)[:, 0, :].T
     else:
-        matrix = camera.intrinsics
-        y = (pixels[:, 1] - matrix[1, 2]) / matrix[1, 1]
-        flat = np.stack(((pixels[:, 0] - matrix[0, 2] - matrix[0, 1] * y) / matrix[0, 0], y), axis=1)
+        flat_y = (y - matrix[1, 2]) / matrix[1, 1]
+        flat = np.array([(x - matrix[0, 2] - matrix[0, 1] * flat_y) / matrix[0, 0], flat_y])
     rotation = camera.camera_from_base[:3, :3]
-    rays = flat @ rotation[:2] + rotation[2]
-    return rays, -rotation.T @ camera.camera_from_base[:3, 3]
+    return rotation[:2].T @ flat + rotation[2][:, None]
 
 
-def _by_contact(boxes: np.ndarray, class_ids: np.ndarray, camera: CameraModel) -> Tuple[np.ndarray, np.ndarray]:
-    """(N, 2) places where lower edges meet the ground, and a root of their covariances (N, 2, 2).
+def _origin(camera: CameraModel) -> np.ndarray:
+    """(3, 1) where the camera's rays start, metres, ``base_link``."""
+    return -camera.camera_from_base[:3, :3].T @ camera.camera_from_base[:3, 3:]
+
+
+def _by_contact(
+    rays: np.ndarray, widths: np.ndarray, edge_std: np.ndarray, class_ids: np.ndarray, camera: CameraModel
+) -> np.ndarray:
+    """Places where lower edges meet the ground, and by how much two independent errors shift them: (3, 2, N).
 
     At and above the horizon places are out of all reach. Along the ray the error grows with the square of the
     distance, across it linearly. A box wider than the object's near face shows a flank, too, and the near face may be
     anywhere in it.
+
+    Args:
+        rays: (3, N) rays through the middles of lower edges.
+        widths: (N,) of boxes, pixels.
+        edge_std: (N,) error of a box's edges (standard deviation), pixels.
+        class_ids: (N,).
+        camera: what they were seen through.
     """
-    middle = 0.5 * (boxes[:, 0] + boxes[:, 2])
-    rays, origin = _rays(np.stack((middle, boxes[:, 3]), axis=1), camera)
-    down = np.where(rays[:, 2] < -1e-4, rays[:, 2], -1e-12)
+    origin = _origin(camera)
+    down = np.where(rays[2] < -1e-4, rays[2], -1e-12)
     depth = -origin[2] / down
-    edge_std = _edge_noise(boxes)
     face = camera.intrinsics[0, 0] * SIZE_PRIORS[class_ids, 1] / depth
-    flank = np.maximum(boxes[:, 2] - boxes[:, 0] - face, 0.0)
-    errors = np.stack((np.hypot(edge_std, flank / np.sqrt(12.0)), edge_std), axis=1)
+    flank = np.maximum(widths - face, 0.0)
     # One pixel turns the ray by an axis of the camera over the focal length. The lens' distortion is left out here.
-    turns = camera.camera_from_base[:2, :3] / np.diag(camera.intrinsics)[:2, None]
-    slopes = depth[:, None, None] * (turns[:, :2] - rays[:, None, :2] * (turns[:, 2] / down[:, None])[:, :, None])
-    return origin[:2] + depth[:, None] * rays[:, :2], (slopes * errors[:, :, None]).swapaxes(1, 2)
+    across, upright = camera.camera_from_base[:2, :3, None] / camera.intrinsics[(0, 1), (0, 1)][:, None, None]
+    found = np.empty((3, 2, len(class_ids)))
+    found[0] = origin[:2] + depth * rays[:2]
+    found[1] = depth * np.hypot(edge_std, flank / math.sqrt(12.0)) * (across[:2] - rays[:2] * (across[2] / down))
+    found[2] = depth * edge_std * (upright[:2] - rays[:2] * (upright[2] / down))
+    return found
 
 
-def _by_height(boxes: np.ndarray, class_ids: np.ndarray, camera: CameraModel) -> Tuple[np.ndarray, np.ndarray]:
-    """(N, 2) places below objects of usual height, and a root of their covariances (N, 2, 2)."""
-    heights = boxes[:, 3] - boxes[:, 1]
-    rays, origin = _rays(0.5 * (boxes[:, :2] + boxes[:, 2:]), camera)
+def _by_height(
+    rays: np.ndarray, heights: np.ndarray, edge_std: np.ndarray, class_ids: np.ndarray, camera: CameraModel
+) -> np.ndarray:
+    """Places below objects of usual height, and by how much two independent errors shift them: (3, 2, N).
+
+    Args:
+        rays: (3, N) rays through the middles of boxes.
+        heights: (N,) of boxes, pixels.
+        edge_std: (N,) error of a box's edges (standard deviation), pixels.
+        class_ids: (N,).
+        camera: what they were seen through.
+    """
     depth = camera.intrinsics[1, 1] * SIZE_PRIORS[class_ids, 2] / heights
-    edge_std = _edge_noise(boxes)
-    across = (depth * edge_std / camera.intrinsics[0, 0])[:, None] * camera.camera_from_base[0, :2]
-    along = (depth * np.hypot(HEIGHT_SPREAD[class_ids], np.sqrt(2.0) * edge_std / heights))[:, None] * rays[:, :2]
-    return origin[:2] + depth[:, None] * rays[:, :2], np.stack((across, along), axis=2)
-
-
-def _edge_noise(boxes: np.ndarray) -> np.ndarray:
-    """(N,) error of a box's edges (standard deviation), pixels."""
-    return np.hypot(EDGE_NOISE_PIXELS, EDGE_NOISE_SHARE * (boxes[:, 3] - boxes[:, 1]))
+    way = depth * rays[:2]
+    found = np.empty((3, 2, len(class_ids)))
+    found[0] = _origin(camera)[:2] + way
+    found[1] = (depth * edge_std / camera.intrinsics[0, 0]) * camera.camera_from_base[0, :2, None]
+    found[2] = np.hypot(HEIGHT_SPREAD[class_ids], math.sqrt(2.0) * edge_std / heights) * way
+    return found

@@ -1,8 +1,10 @@
 """A constant-velocity Kalman filter for many objects at once.
 
-Every object has C coordinates, each with a velocity. A state is two arrays: the means, (N, 2, C) with positions and
-velocities, and the covariance's three blocks, (N, 3, C, C): position with position, position with velocity, velocity
-with velocity. One call moves or corrects all N objects with a handful of array operations.
+An object has P pairs of coordinates, each coordinate with a velocity. The two of a pair may depend on each other, as
+the two of a place on the ground do; pairs do not. So a pair's state is four numbers: position and position, velocity
+and velocity. The states of N objects are two arrays: the means, (4, P, N), and the covariances, (4, 4, P, N). With the
+objects last, every operation below runs over all pairs of all objects at once, and a 2 x 2 matrix is inverted by its
+formula.
 
 The process noise is white acceleration in continuous time (Bar-Shalom, Li, Kirubarajan: Estimation with Applications
 to Tracking and Navigation, section 6.2.2). Its variance grows with seconds, not with steps: a tracker at 10 Hz and one
@@ -14,65 +16,69 @@ from typing import Tuple
 import numpy as np
 
 UNKNOWN = 1e9
-"""Variance of a coordinate of which nothing is known, or that was not measured."""
+"""Variance of a position of which nothing is known."""
+
+_ADJUGATE_SIGNS = np.array([[1.0, -1.0], [-1.0, 1.0]])[:, :, None, None]
 
 
 def start(measured: np.ndarray, noise: np.ndarray, speed_std: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Means and covariances of objects seen for the first time, at rest as far as one knows.
 
     Args:
-        measured: (N, C) positions.
-        noise: (N, C, C) covariances of the measurements.
-        speed_std: (N, C) velocities to expect (standard deviation), per second.
+        measured: (2, P, N) positions.
+        noise: (2, 2, P, N) covariances of the measurements.
+        speed_std: (P, N) velocities to expect along both axes of a pair (standard deviation), per second.
     """
-    count, coordinates = measured.shape
-    means = np.zeros((count, 2, coordinates))
-    means[:, 0] = measured
-    covariances = np.zeros((count, 3, coordinates, coordinates))
-    covariances[:, 0] = noise
-    covariances[:, 2] = (speed_std * speed_std)[:, None, :] * np.eye(coordinates)
+    means = np.zeros((4, *speed_std.shape))
+    means[:2] = measured
+    covariances = np.zeros((4, 4, *speed_std.shape))
+    covariances[:2, :2] = noise
+    covariances[2, 2] = covariances[3, 3] = speed_std * speed_std
     return means, covariances
 
 
-def predict(
-    means: np.ndarray, covariances: np.ndarray, seconds: float, wander: np.ndarray
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Move all objects ahead in time.
+def predict(means: np.ndarray, covariances: np.ndarray, seconds: float, wander: np.ndarray) -> None:
+    """Move all objects ahead in time, in place.
 
     Args:
-        means: (N, 2, C).
-        covariances: (N, 3, C, C).
+        means: (4, P, N).
+        covariances: (4, 4, P, N).
         seconds: how far.
-        wander: (N, C) how much a velocity changes by chance within one second (standard deviation).
+        wander: (P, N) how much velocities change by chance within one second along both axes of a pair (standard
+            deviation).
     """
-    ahead, spread = means.copy(), covariances.copy()
-    ahead[:, 0] += seconds * means[:, 1]
-    cross, velocity = covariances[:, 1], covariances[:, 2]
-    spread[:, 0] += seconds * (cross + cross.swapaxes(1, 2)) + seconds**2 * velocity
-    spread[:, 1] += seconds * velocity
-    growth = np.array([seconds**3 / 3.0, seconds**2 / 2.0, seconds])
-    diagonals = spread.diagonal(axis1=2, axis2=3)
-    diagonals.setflags(write=True)
-    diagonals += growth[:, None] * (wander * wander)[:, None, :]
-    return ahead, spread
+    cube, square = seconds**3 / 3.0, seconds**2 / 2.0
+    growth = np.array(
+        ((cube, 0.0, square, 0.0), (0.0, cube, 0.0, square), (square, 0.0, seconds, 0.0), (0.0, square, 0.0, seconds))
+    )
+    means[:2] += seconds * means[2:]
+    covariances[:2] += seconds * covariances[2:]
+    covariances[:, :2] += seconds * covariances[:, 2:]
+    covariances += growth[:, :, None, None] * (wander * wander)
 
 
 def correct(
-    means: np.ndarray, covariances: np.ndarray, measured: np.ndarray, noise: np.ndarray
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Let one measured position per object correct it.
+    means: np.ndarray, covariances: np.ndarray, measured: np.ndarray, noise: np.ndarray, known: np.ndarray
+) -> None:
+    """Let one measured position for each pair of each object correct it, in place.
 
     Args:
-        means: (N, 2, C).
-        covariances: (N, 3, C, C).
-        measured: (N, C) positions; what a coordinate holds that was not measured does not matter.
-        noise: (N, C, C) covariances of the measurements, ``UNKNOWN`` where a coordinate was not measured.
+        means: (4, P, N).
+        covariances: (4, 4, P, N).
+        measured: (2, P, N) positions, finite; what a pair holds that was not measured does not matter.
+        noise: (2, 2, P, N) covariances of the measurements, finite.
+        known: (P, N) bool, which pairs were measured; the others stay as they are.
     """
-    position, cross = covariances[:, 0], covariances[:, 1]
-    # Gain of the position and of the velocity, one above the other: (N, 2, C, C).
-    gains = np.stack((position, cross.swapaxes(1, 2)), axis=1) @ np.linalg.inv(position + noise)[:, None]
-    surprise = (measured - means[:, 0])[:, None, :, None]
-    spread = covariances.copy()
-    spread[:, :2] -= gains[:, :1] @ covariances[:, :2]
-    spread[:, 2] -= gains[:, 1] @ cross
-    return means + (gains @ surprise)[..., 0], spread
+    spread = covariances[:2, :2] + noise
+    determinant = spread[0, 0] * spread[1, 1] - spread[0, 1] * spread[1, 0]
+    inverse = spread[::-1, ::-1] * (_ADJUGATE_SIGNS * (known / determinant))
+    gains = _product(covariances[:, :2], inverse)
+    means += _product(gains, (measured - means[:2])[:, None])[:, 0]
+    covariances -= _product(gains, covariances[:2])
+
+
+def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Matrix products of (A, 2, P, N) and (2, B, P, N): (A, B, P, N)."""
+    product = first[:, :1] * second[:1]
+    product += first[:, 1:] * second[1:]
+    return product

@@ -24,28 +24,29 @@ STANDS_STILL = OBJECT_CLASSES.index("sign")
 
 
 def forgotten(evidence: np.ndarray, class_ids: np.ndarray, seconds: float) -> np.ndarray:
-    """(N, meanings) evidence ``seconds`` later: that on lights fades towards knowing nothing, all zeros."""
-    keep = np.where(class_ids == STANDS_STILL, 1.0, math.exp(-seconds / LIGHT_MEMORY_S))
-    return evidence * keep[:, None]
+    """(meanings, N) evidence ``seconds`` later: that on lights fades towards knowing nothing, all zeros."""
+    return evidence * np.where(class_ids == STANDS_STILL, 1.0, math.exp(-seconds / LIGHT_MEMORY_S))
 
 
 def with_sightings(evidence: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Evidence (N, meanings) after a sighting each; a row of zero probabilities says nothing.
+    """Evidence (meanings, N) after a sighting each; a column of zero probabilities says nothing.
 
     Evidence is log probability relative to the likeliest meaning: 0 for that one, negative for the others.
     """
-    read = np.any(probabilities, axis=1, keepdims=True)
+    read = probabilities.any(axis=0)
     added = evidence + np.where(read, np.log(np.maximum(probabilities, LEAST_PROBABILITY)), 0.0)
-    return np.maximum(added - added.max(axis=1, keepdims=True), -LONGEST_LEAD)
+    return np.maximum(added - added.max(axis=0), -LONGEST_LEAD)
 
 
 def probabilities_of(evidence: np.ndarray) -> np.ndarray:
-    """(N, meanings) float32 probabilities of evidence; a row of zeros where there is none."""
+    """(meanings, N) float32 probabilities of evidence; a column of zeros where there is none."""
+    if not evidence.any():
+        return np.zeros(evidence.shape, dtype=np.float32)
     shares = np.exp(evidence)
-    shares /= shares.sum(axis=1, keepdims=True)
-    return np.where(np.any(evidence, axis=1, keepdims=True), shares, 0.0).astype(np.float32)
+    shares /= shares.sum(axis=0)
+    return np.where(evidence.any(axis=0), shares, 0.0).astype(np.float32)
 
 
 def no_evidence(count: int) -> np.ndarray:
-    """Of ``count`` objects nothing is known."""
-    return np.zeros((count, len(MEANINGS)))
+    """(meanings, N) evidence on ``count`` objects of which nothing is known."""
+    return np.zeros((len(MEANINGS), count))

@@ -14,32 +14,31 @@ from l4edge_perception.tracking.ground import (
     points_from_camera,
     to_map,
 )
-from l4edge_perception.tracking.kalman import UNKNOWN
 from l4edge_perception.types import OBJECT_CLASSES, CameraModel, Detections, EgoState
 
 CERTAIN = 0.982
 CERTAIN_LOG_ODDS = np.log(CERTAIN / (1.0 - CERTAIN))
 """Higher scores, and ones as near to 0, say no more than this."""
 
-
-_DIAGONAL = np.eye(6)
+CENTRE, SIZE, GROUND = range(3)
+"""The pairs of measured coordinates: the box's centre x, y and its width, height in pixels; the place on the ground in
+metres, in ``map`` or, without an ego pose, in ``base_link``."""
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Usable detections of one image, best score first. M objects.
+    """Usable detections of one image, best score first. M objects, along the last axis of every array.
 
     Attributes:
-        boxes: (M, 4) float64, corners, pixels.
+        boxes: (4, M) float64, corners, pixels.
         scores: (M,) float64.
         log_odds: (M,) float64, of the scores read as probabilities.
         class_ids: (M,) int64.
-        measured: (M, 6) float64: the box's centre x, centre y, width and height in pixels; the place on the ground in
-            metres, in ``map`` or, without an ego pose, in ``base_link``, 0 where unknown.
-        noise: (M, 6, 6) float64, covariances of ``measured``.
+        measured: (2, 3, M) float64: ``CENTRE``, ``SIZE`` and ``GROUND``, the last one 0 where unknown.
+        noise: (2, 2, 3, M) float64, covariances of ``measured``, 0 where unknown.
         located: (M,) bool, whether the place on the ground is known.
-        sizes: (M, 3) float64, length width height in metres, NaN where unknown.
-        meanings: (M, len(MEANINGS)) float64, probabilities; zeros where nobody has read the object.
+        sizes: (3, M) float64, length width height in metres, NaN where unknown.
+        meanings: (len(MEANINGS), M) probabilities; zeros where nobody has read the object.
     """
 
     boxes: np.ndarray
@@ -55,10 +54,6 @@ class Observations:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, rows: np.ndarray) -> "Observations":
-        """The objects at integer indices ``rows``."""
-        return Observations(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
 
 def observe(
     detections: Detections,
@@ -72,30 +67,38 @@ def observe(
     Not usable are detections with a box or score that is not finite, a box without area or an unknown class. The
     order of the result does not depend on the order of the input.
     """
-    boxes = np.asarray(detections.boxes, dtype=np.float64).reshape(-1, 4)
-    scores = np.asarray(detections.scores, dtype=np.float64)
-    class_ids = np.asarray(detections.class_ids, dtype=np.int64)
-    usable = (
-        (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        & np.isfinite(boxes).all(axis=1)
-        & np.isfinite(scores)
-        & (class_ids >= 0)
-        & (class_ids < len(OBJECT_CLASSES))
-    )
-    order = np.lexsort((class_ids, boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -scores))
-    order = order[(usable & (scores >= config.low_score))[order]]
-    boxes, scores, class_ids = boxes[order], scores[order], class_ids[order]
+    table = np.empty((6, len(detections)))
+    table[0] = detections.class_ids
+    table[1:5] = detections.boxes.reshape(-1, 4).T
+    np.negative(detections.scores, out=table[5])
+    usable = _usable(table)
+    order = np.lexsort(table)
+    order = order[(usable & (table[5] <= -config.low_score))[order]]
+    table = table.take(order, axis=1)
+    class_ids, boxes, scores = table[0].astype(np.int64), table[1:5], -table[5]
     if boxes_3d is not None:
         boxes_3d = boxes_3d.take(order)
 
-    chances = np.clip(scores, 1.0 - CERTAIN, CERTAIN)
+    chances = np.minimum(np.maximum(scores, 1.0 - CERTAIN), CERTAIN)
     log_odds = np.log(chances / (1.0 - chances))
-    doubt = np.exp(config.doubt_noise * (CERTAIN_LOG_ODDS - log_odds))
+    doubt = np.exp(2.0 * config.doubt_noise * (CERTAIN_LOG_ODDS - log_odds))
     places = _places(boxes, class_ids, camera, ego, boxes_3d, detections.stamp_ns)
-    measured, noise, located = _measurements(boxes, places, doubt, config)
-    unusable = len(usable) - int(np.count_nonzero(usable))
-    meanings = np.asarray(detections.meanings, dtype=np.float64)[order]
-    return Observations(boxes, scores, log_odds, class_ids, measured, noise, located, places.sizes, meanings), unusable
+    located = np.isfinite(places.positions[0])
+    measured = np.empty((2, 3, len(scores)))
+    measured[:, CENTRE], measured[:, SIZE] = centre_size(boxes)
+    measured[:, GROUND] = np.where(located, places.positions, 0.0)
+    noise = _noise(measured[1, SIZE], np.where(located, places.covariances, 0.0), doubt, config)
+    meanings = detections.meanings.T.take(order, axis=1)
+    seen = Observations(boxes, scores, log_odds, class_ids, measured, noise, located, places.sizes, meanings)
+    return seen, len(usable) - int(np.count_nonzero(usable))
+
+
+def _usable(table: np.ndarray) -> np.ndarray:
+    """(N,) which detections (6, N; class, corners of the box, score) can be used."""
+    usable = np.isfinite(table).all(axis=0)
+    usable &= (table[3:5] > table[1:3]).all(axis=0)
+    usable &= (table[0] >= 0) & (table[0] < len(OBJECT_CLASSES))
+    return usable
 
 
 def _places(
@@ -106,27 +109,28 @@ def _places(
     boxes_3d: Optional[Detections3D],
     stamp_ns: int,
 ) -> GroundPoints:
-    """Where N boxes stand, by the best that is at hand."""
+    """Where N boxes (4, N) stand, by the best that is at hand."""
     if boxes_3d is not None:
         places = points_from_boxes_3d(boxes_3d)
     elif camera is not None:
         places = points_from_camera(boxes, class_ids, camera)
     else:
-        return GroundPoints.unknown(len(boxes))
+        return GroundPoints.unknown(len(class_ids))
     return places if ego is None else to_map(places, ego, stamp_ns)
 
 
-def _measurements(
-    boxes: np.ndarray, places: GroundPoints, doubt: np.ndarray, config: TrackerConfig
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``measured``, ``noise`` and ``located`` of :class:`Observations`; ``doubt`` (N,) scales all errors."""
-    located = np.isfinite(places.positions[:, 0])
-    measured = np.zeros((len(boxes), 6))
-    measured[:, :4] = centre_size(boxes)
-    measured[located, 4:] = places.positions[located]
-    shares = np.array([config.centre_noise, config.centre_noise, config.size_noise, config.size_noise])
-    variances = np.full((len(boxes), 6), UNKNOWN)
-    variances[:, :4] = (np.hypot(shares * measured[:, 3:4], config.pixel_noise) * doubt[:, None]) ** 2
-    noise = variances[:, None, :] * _DIAGONAL
-    noise[located, 4:, 4:] = places.covariances[located] * (doubt[located] ** 2)[:, None, None]
-    return measured, noise, located
+def _noise(heights: np.ndarray, ground: np.ndarray, doubt: np.ndarray, config: TrackerConfig) -> np.ndarray:
+    """``noise`` of :class:`Observations`.
+
+    Args:
+        heights: (N,) the boxes' heights, pixels.
+        ground: (2, 2, N) covariances of the places on the ground for sure detections.
+        doubt: (N,) what scales all variances.
+        config: the errors of boxes.
+    """
+    noise = np.zeros((2, 2, 3, len(heights)))
+    shares = np.array([[config.centre_noise], [config.size_noise]])
+    noise[0, 0, :GROUND] = ((shares * heights) ** 2 + config.pixel_noise**2) * doubt
+    noise[1, 1, :GROUND] = noise[0, 0, :GROUND]
+    noise[:, :, GROUND] = ground * doubt
+    return noise

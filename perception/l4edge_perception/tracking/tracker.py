@@ -16,8 +16,9 @@ from l4edge_perception.tracking.config import TrackerConfig
 from l4edge_perception.tracking.ground import ACCELERATION, FIRST_SPEED, Detections3D
 from l4edge_perception.tracking.kalman import UNKNOWN, correct, predict, start
 from l4edge_perception.tracking.meanings import forgotten, probabilities_of, with_sightings
-from l4edge_perception.tracking.observations import Observations, observe
-from l4edge_perception.types import MEANINGS, OBJECT_CLASSES, CameraModel, Detections, EgoState, Tracks
+from l4edge_perception.tracking.observations import CENTRE, GROUND, SIZE, Observations, observe
+from l4edge_perception.tracking.table import TrackTable
+from l4edge_perception.types import CameraModel, Detections, EgoState, Tracks
 
 LEAST_BOX_PIXELS = 2.0
 """Predicted boxes do not shrink below this width and height."""
@@ -30,23 +31,8 @@ second, and how much it changes by chance within one second."""
 SIZE_MEMORY_S = 1.0
 """Time constant with which a track's size follows the measured ones."""
 
-TRACK = np.dtype(
-    [
-        ("id", np.int64),
-        ("belief", np.float64),  # log odds that the object exists
-        ("published", np.bool_),
-        ("score", np.float64),
-        ("votes", np.float64, len(OBJECT_CLASSES)),  # sum of the scores of its detections, by class
-        ("means", np.float64, (2, 6)),  # of box and place, see Observations.measured and the filter
-        ("covariances", np.float64, (3, 6, 6)),
-        ("size", np.float64, 3),
-        ("meaning", np.float64, len(MEANINGS)),  # evidence, see meanings.py
-        ("born_ns", np.int64),
-        ("seen_ns", np.int64),
-    ]
-)
-"""What is known of a track. All tracks are one array, a row each, oldest first."""
-
+NOTHING = np.zeros(0, dtype=np.int64)
+"""Indices of no rows."""
 
 class StampError(ValueError):
     """A frame that is not newer than the one before it. The tracker is as it was: drop the frame and count it."""
@@ -68,7 +54,7 @@ class Tracker:
         self._stamp_ns: Optional[int] = None
         self._next_id = 0
         self._in_map = False
-        self._table = np.zeros(0, dtype=TRACK)
+        self._table = TrackTable.zeros(0)
         self._shown = np.zeros(0, dtype=bool)
 
     def update(
@@ -101,155 +87,188 @@ class Tracker:
             camera = boxes_3d = None  # Where objects stand in the map cannot be told from this image.
         seen, unusable = observe(detections, camera, ego, boxes_3d, self.config)
 
-        table = self._table[self._table["seen_ns"] >= stamp_ns - self.config.lost_buffer_s * 1e9]
+        table = self._known(stamp_ns)
         if ego is not None and not self._in_map:
             _forget_places(table)
             self._in_map = True
         self._predict(table, seconds)
         rows, columns = self._match(table, seen)
-        self._correct(table, rows, seen.take(columns), seconds, stamp_ns)
+        self._believe(table, rows, seen.log_odds[columns], seconds)
+        self._interpret(table, rows, seen.meanings[:, columns], seconds)
+        if len(rows):
+            self._correct(table, rows, seen, columns, seconds, stamp_ns)
         new = seen.scores >= self.config.birth_score
         new[columns] = False
-        if new.any():
-            table = _joined(table, self._newborn(seen.take(np.flatnonzero(new)), stamp_ns))
+        new_columns = new.nonzero()[0]
+        if len(new_columns):
+            table = table.with_more(self._newborn(seen, new_columns, stamp_ns))
 
         self._table = table
         self._stamp_ns = stamp_ns
-        self._next_id += int(np.count_nonzero(new))
+        self._next_id += len(new_columns)
         self.unusable_detections += unusable
-        self._shown = table["published"] & (table["seen_ns"] >= stamp_ns - self.config.publish_unseen_s * 1e9)
-        return self._tracks(table[self._shown], stamp_ns)
+        self._shown = table.published & (table.seen_ns >= stamp_ns - self.config.publish_unseen_s * 1e9)
+        return self._tracks(table.where(self._shown), stamp_ns)
 
     def class_probabilities(self) -> np.ndarray:
         """(N, classes) how the detections of each track in the last :class:`Tracks` voted on its class."""
-        votes = self._table["votes"][self._shown]
+        votes = self._table.votes[:, self._shown].T
         return votes / votes.sum(axis=1, keepdims=True)
 
-    def _predict(self, table: np.ndarray, seconds: float) -> None:
-        """Move all tracks ahead in time."""
-        config = self.config
-        wander = np.empty((len(table), 6))
-        wander[:, :2] = config.centre_acceleration
-        wander[:, 2:4] = config.size_acceleration
-        wander[:, :4] *= table["means"][:, 0, 3:4]
-        wander[:, 4:] = self._with_vehicle(ACCELERATION[_classes(table)], VEHICLE_ACCELERATION)
-        means, table["covariances"] = predict(table["means"], table["covariances"], seconds, wander)
-        np.maximum(means[:, 0, 2:4], LEAST_BOX_PIXELS, out=means[:, 0, 2:4])
-        table["means"] = means
+    def _known(self, stamp_ns: int) -> TrackTable:
+        """The tracks that are still known at ``stamp_ns``."""
+        kept = self._table.seen_ns >= stamp_ns - self.config.lost_buffer_s * 1e9
+        return self._table if kept.all() else self._table.where(kept)
 
-    def _match(self, table: np.ndarray, seen: Observations) -> Tuple[np.ndarray, np.ndarray]:
+    def _predict(self, table: TrackTable, seconds: float) -> None:
+        """Move all tracks ahead in time."""
+        heights = table.means[1, SIZE]
+        wander = np.empty((3, len(table)))
+        wander[CENTRE] = self.config.centre_acceleration * heights
+        wander[SIZE] = self.config.size_acceleration * heights
+        wander[GROUND] = self._with_vehicle(ACCELERATION, VEHICLE_ACCELERATION)[table.class_ids]
+        predict(table.means, table.covariances, seconds, wander)
+        np.maximum(table.means[:2, SIZE], LEAST_BOX_PIXELS, out=table.means[:2, SIZE])
+
+    def _match(self, table: TrackTable, seen: Observations) -> Tuple[np.ndarray, np.ndarray]:
         """Which track (row) is continued by which observation (column)."""
         if not len(table) or not len(seen):
-            nothing = np.zeros(0, dtype=np.int64)
-            return nothing, nothing
+            return NOTHING, NOTHING
+        means = table.means
         similarity = similarities(
-            table["means"][:, 0], table["covariances"][:, 0], _located(table), _classes(table), seen, self.config
+            corners(means[:2, CENTRE], means[:2, SIZE]),
+            means[:2, GROUND],
+            table.covariances[:2, :2, GROUND],
+            table.located,
+            table.class_ids,
+            seen,
+            self.config,
         )
         sure = int(np.count_nonzero(seen.scores >= self.config.high_score))
         rows, columns = assign(similarity[:, :sure])
+        if sure == len(seen) or len(rows) == len(table):
+            return rows, columns
         free = np.ones(len(table), dtype=bool)
         free[rows] = False
-        free_rows = np.flatnonzero(free)
+        free_rows = free.nonzero()[0]
         more_rows, more_columns = assign(similarity[free_rows, sure:])
         return np.concatenate((rows, free_rows[more_rows])), np.concatenate((columns, more_columns + sure))
 
-    def _correct(self, table: np.ndarray, rows: np.ndarray, seen: Observations, seconds: float, stamp_ns: int) -> None:
-        """Let the observations ``seen`` correct the tracks at ``rows``, and let all beliefs follow."""
+    def _believe(self, table: TrackTable, rows: np.ndarray, log_odds: np.ndarray, seconds: float) -> None:
+        """Let beliefs follow: at ``rows`` the log odds of what was seen, elsewhere that nothing was."""
         config = self.config
-        before = table["belief"]
-        doubtful = _log_odds(config.low_score)
-        belief = before + (1.0 - math.exp(-seconds / config.absence_memory_s)) * np.minimum(doubtful - before, 0.0)
-        belief[rows] = before[rows] + (1.0 - math.exp(-seconds / config.memory_s)) * (seen.log_odds - before[rows])
-        table["belief"] = belief
-        table["published"] &= belief >= _log_odds(config.retract_probability)
-        table["published"] |= belief >= _log_odds(config.publish_probability)
-        table["score"][rows] = seen.scores
-        table["seen_ns"][rows] = stamp_ns
-        table["votes"][rows, seen.class_ids] += seen.scores
-        if seen.meanings.any() or table["meaning"].any():
-            evidence = forgotten(table["meaning"], _classes(table), seconds)
-            evidence[rows] = with_sightings(evidence[rows], seen.meanings)
-            table["meaning"] = evidence
+        before, doubtful = table.beliefs, _log_odds(config.low_score)
+        continued = before[rows]
+        table.beliefs += (1.0 - math.exp(-seconds / config.absence_memory_s)) * np.minimum(doubtful - before, 0.0)
+        table.beliefs[rows] = continued + (1.0 - math.exp(-seconds / config.memory_s)) * (log_odds - continued)
+        table.published &= table.beliefs >= _log_odds(config.retract_probability)
+        table.published |= table.beliefs >= _log_odds(config.publish_probability)
 
-        means, measured = table["means"][rows], seen.measured.copy()
-        # Nothing measured must not pull, and a first measurement must not look like a leap from the map's origin.
-        measured[~seen.located, 4:] = means[~seen.located, 0, 4:]
-        first = seen.located & ~_located(table)[rows]
-        means[first, 0, 4:] = measured[first, 4:]
-        means, covariances = correct(means, table["covariances"][rows], measured, seen.noise)
-        table["means"][rows] = means
-        table["covariances"][rows] = covariances
+    def _interpret(self, table: TrackTable, rows: np.ndarray, readings: np.ndarray, seconds: float) -> None:
+        """Let ``readings`` (meanings, M), what was read of the tracks at ``rows``, add to what all tracks mean."""
+        if table.meanings.any() or readings.any():
+            table.meanings[:] = forgotten(table.meanings, table.class_ids, seconds)
+            table.meanings[:, rows] = with_sightings(table.meanings[:, rows], readings)
 
-        sizes = table["size"][rows]
+    def _correct(
+        self,
+        table: TrackTable,
+        rows: np.ndarray,
+        seen: Observations,
+        columns: np.ndarray,
+        seconds: float,
+        stamp_ns: int,
+    ) -> None:
+        """Let the observations ``columns`` of ``seen`` correct the tracks at ``rows``, one each."""
+        scores, class_ids = seen.scores[columns], seen.class_ids[columns]
+        table.scores[rows] = scores
+        table.seen_ns[rows] = stamp_ns
+        table.votes[class_ids, rows] += scores
+        table.votes.argmax(axis=0, out=table.class_ids)
+        _filter(table, rows, seen, columns)
+
         share = 1.0 - math.exp(-seconds / SIZE_MEMORY_S)
-        followed = np.where(np.isnan(sizes), seen.sizes, sizes + share * (seen.sizes - sizes))
-        table["size"][rows] = np.where(np.isnan(followed), sizes, followed)
+        sizes, measured = table.sizes[:, rows], seen.sizes[:, columns]
+        followed = sizes + share * (measured - sizes)
+        if np.isnan(followed).any():
+            followed = np.where(np.isnan(sizes), measured, np.where(np.isnan(measured), sizes, followed))
+        table.sizes[:, rows] = followed
 
-    def _newborn(self, seen: Observations, stamp_ns: int) -> np.ndarray:
-        """Tracks that begin with ``seen``."""
-        table = np.zeros(len(seen), dtype=TRACK)
-        speeds = np.empty((len(seen), 6))
-        speeds[:, :4] = self.config.first_box_velocity * seen.measured[:, 3:4]
-        speeds[:, 4:] = self._with_vehicle(FIRST_SPEED[seen.class_ids], VEHICLE_SPEED)
-        table["means"], table["covariances"] = start(seen.measured, seen.noise, speeds)
-        table["id"] = self._next_id + np.arange(len(seen))
-        table["belief"] = seen.log_odds - self.config.first_sighting_discount
-        table["published"] = table["belief"] >= _log_odds(self.config.publish_probability)
-        table["score"] = seen.scores
-        table["votes"][np.arange(len(seen)), seen.class_ids] = seen.scores
-        table["size"] = seen.sizes
-        table["meaning"] = with_sightings(table["meaning"], seen.meanings)
-        table["born_ns"] = stamp_ns
-        table["seen_ns"] = stamp_ns
+    def _newborn(self, seen: Observations, columns: np.ndarray, stamp_ns: int) -> TrackTable:
+        """Tracks that begin with the observations ``columns`` of ``seen``."""
+        table = TrackTable.zeros(len(columns))
+        class_ids = seen.class_ids[columns]
+        table.located[:] = seen.located[columns]
+        measured, noise = seen.measured.take(columns, axis=-1), seen.noise.take(columns, axis=-1)
+        noise[(0, 1), (0, 1), GROUND] = np.where(table.located, noise[(0, 1), (0, 1), GROUND], UNKNOWN)
+        speeds = np.empty((3, len(columns)))
+        speeds[:GROUND] = self.config.first_box_velocity * measured[1, SIZE]
+        speeds[GROUND] = self._with_vehicle(FIRST_SPEED, VEHICLE_SPEED)[class_ids]
+        table.means[:], table.covariances[:] = start(measured, noise, speeds)
+        table.scores[:] = seen.scores[columns]
+        table.votes[class_ids, np.arange(len(columns))] = table.scores
+        table.class_ids[:] = class_ids
+        table.sizes[:] = seen.sizes[:, columns]
+        if seen.meanings.any():
+            table.meanings[:] = with_sightings(table.meanings, seen.meanings[:, columns])
+        table.beliefs[:] = seen.log_odds[columns] - self.config.first_sighting_discount
+        table.published[:] = table.beliefs >= _log_odds(self.config.publish_probability)
+        table.ids[:] = np.arange(self._next_id, self._next_id + len(columns))
+        table.born_ns[:] = table.seen_ns[:] = stamp_ns
         return table
 
     def _with_vehicle(self, own: np.ndarray, vehicle: float) -> np.ndarray:
-        """(N, 1) what objects move by on their own, in ``base_link`` together with what the vehicle's motion adds."""
-        return (own if self._in_map else np.hypot(own, vehicle))[:, None]
+        """What objects move by on their own, in ``base_link`` together with what the vehicle's motion adds."""
+        return own if self._in_map else np.hypot(own, vehicle)
 
-    def _tracks(self, table: np.ndarray, stamp_ns: int) -> Tracks:
+    def _tracks(self, table: TrackTable, stamp_ns: int) -> Tracks:
         """What is published of the tracks in ``table``."""
-        told = _located(table)[:, None] & self._in_map
+        positions, velocities = np.where(
+            table.located & self._in_map, table.means[:, GROUND], np.nan
+        ).reshape(2, 2, -1)
+        ages_s, unseen_s = ((stamp_ns - table.stamps_ns) * 1e-9).astype(np.float32)
         return Tracks(
             stamp_ns=stamp_ns,
-            ids=table["id"],
-            boxes=corners(table["means"][:, 0, :4]).astype(np.float32),
-            scores=table["score"].astype(np.float32),
-            class_ids=_classes(table).astype(np.int32),
-            ages_s=((stamp_ns - table["born_ns"]) * 1e-9).astype(np.float32),
-            unseen_s=((stamp_ns - table["seen_ns"]) * 1e-9).astype(np.float32),
-            positions=np.where(told, table["means"][:, 0, 4:], np.nan),
-            velocities=np.where(told, table["means"][:, 1, 4:], np.nan),
-            sizes=table["size"].astype(np.float32),
-            meanings=probabilities_of(table["meaning"]),
+            ids=table.ids,
+            boxes=_rowwise(corners(table.means[:2, CENTRE], table.means[:2, SIZE]), np.float32),
+            scores=table.scores.astype(np.float32),
+            class_ids=table.class_ids.astype(np.int32),
+            ages_s=ages_s,
+            unseen_s=unseen_s,
+            positions=_rowwise(positions, np.float64),
+            velocities=_rowwise(velocities, np.float64),
+            sizes=_rowwise(table.sizes, np.float32),
+            meanings=_rowwise(probabilities_of(table.meanings), np.float32),
         )
 
 
-def _joined(table: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Both tables, one after the other, without np.concatenate's long look at every field's type."""
-    joined = np.empty(len(table) + len(more), dtype=TRACK)
-    joined[: len(table)] = table
-    joined[len(table) :] = more
-    return joined
+def _filter(table: TrackTable, rows: np.ndarray, seen: Observations, columns: np.ndarray) -> None:
+    """Let what the observations ``columns`` measured correct means and covariances of the tracks at ``rows``."""
+    column_of = np.zeros(len(table), dtype=np.int64)
+    column_of[rows] = columns
+    known = np.zeros((3, len(table)), dtype=bool)
+    known[:, rows] = True
+    known[GROUND] &= seen.located[column_of]
+    measured = seen.measured.take(column_of, axis=-1)
+    # A first measurement must not look like a leap from the map's origin.
+    np.copyto(table.means[:2, GROUND], measured[:, GROUND], where=known[GROUND] & ~table.located)
+    table.located |= known[GROUND]
+    correct(table.means, table.covariances, measured, seen.noise.take(column_of, axis=-1), known)
 
 
-def _classes(table: np.ndarray) -> np.ndarray:
-    """(N,) the class most voted for."""
-    return table["votes"].argmax(axis=1)
+def _rowwise(values: np.ndarray, kind: type) -> np.ndarray:
+    """Objects along the first axis instead of the last, as :class:`Tracks` has them."""
+    return np.array(values.T, dtype=kind, order="C")
 
 
-def _located(table: np.ndarray) -> np.ndarray:
-    """(N,) whether the place on the ground was ever measured."""
-    return table["covariances"][:, 0, 4, 4] < 1e-3 * UNKNOWN
-
-
-def _forget_places(table: np.ndarray) -> None:
+def _forget_places(table: TrackTable) -> None:
     """Make all places unknown, because from now on they are told in the map."""
-    table["means"][:, :, 4:] = 0.0
-    table["covariances"][:, :, 4:, 4:] = 0.0
-    for axis in (4, 5):
-        table["covariances"][:, 0, axis, axis] = UNKNOWN
-        table["covariances"][:, 2, axis, axis] = FIRST_SPEED[_classes(table)] ** 2
+    table.located[:] = False
+    table.means[:, GROUND] = 0.0
+    table.covariances[:, :, GROUND] = 0.0
+    for axis in (0, 1):
+        table.covariances[axis, axis, GROUND] = UNKNOWN
+        table.covariances[axis + 2, axis + 2, GROUND] = FIRST_SPEED[table.class_ids] ** 2
 
 
 def _log_odds(probability: float) -> float:

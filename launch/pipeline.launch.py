@@ -30,6 +30,7 @@ ARGUMENTS = {
     "stages_file": (str(CONFIG / "stages.yaml"), "Table of stages, topics, rates and budgets."),
     "detector": ("", "Model package: a folder, or the name of one that ships. Empty: as in the table of stages."),
     "level": ("", "Operating point of the model package. Empty: as in the table of stages."),
+    "classifier": ("", "Model package that reads signs and lights, or off. Empty: as in config/detection.param.yaml."),
     "record_to": ("", "Folder to record results and stage records into. Empty: record nothing."),
     "parameters_file": ("", "ROS parameter file that is stronger than those in config/."),
     "node_parameters": ("{}", "Parameters that are stronger still, as YAML: '{detection: {threads: 2}}'."),
@@ -45,7 +46,7 @@ def parameters(name, arguments):
     if arguments["source"] != LIVE_SOURCE:
         values["readers_timeout_s"] = READERS_TIMEOUT_S
     if name == "detection":
-        chosen = {"package": arguments["detector"], "level": arguments["level"]}
+        chosen = {"package": arguments["detector"], "level": arguments["level"], "classifier": arguments["classifier"]}
         values.update({key: value for key, value in chosen.items() if value})
     elif name == "recorder":
         values["folder"] = arguments["record_to"]

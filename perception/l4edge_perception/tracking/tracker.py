@@ -94,7 +94,7 @@ class Tracker:
         self._predict(table, seconds)
         rows, columns = self._match(table, seen)
         self._believe(table, rows, seen.log_odds[columns], seconds)
-        self._interpret(table, rows, seen.meanings[:, columns], seconds)
+        self._interpret(table, rows, seen, columns, seconds)
         if len(rows):
             self._correct(table, rows, seen, columns, seconds, stamp_ns)
         new = seen.scores >= self.config.birth_score
@@ -108,7 +108,7 @@ class Tracker:
         self._next_id += len(new_columns)
         self.unusable_detections += unusable
         self._shown = table.published & (table.seen_ns >= stamp_ns - self.config.publish_unseen_s * 1e9)
-        return self._tracks(table.where(self._shown), stamp_ns)
+        return self._tracks(table, self._shown.nonzero()[0], stamp_ns)
 
     def class_probabilities(self) -> np.ndarray:
         """(N, classes) how the detections of each track in the last :class:`Tracks` voted on its class."""
@@ -164,11 +164,13 @@ class Tracker:
         table.published &= table.beliefs >= _log_odds(config.retract_probability)
         table.published |= table.beliefs >= _log_odds(config.publish_probability)
 
-    def _interpret(self, table: TrackTable, rows: np.ndarray, readings: np.ndarray, seconds: float) -> None:
-        """Let ``readings`` (meanings, M), what was read of the tracks at ``rows``, add to what all tracks mean."""
-        if table.meanings.any() or readings.any():
+    def _interpret(
+        self, table: TrackTable, rows: np.ndarray, seen: Observations, columns: np.ndarray, seconds: float
+    ) -> None:
+        """Let what was read of the observations ``columns`` add to what the tracks at ``rows`` mean."""
+        if seen.meanings.any() or table.meanings.any():
             table.meanings[:] = forgotten(table.meanings, table.class_ids, seconds)
-            table.meanings[:, rows] = with_sightings(table.meanings[:, rows], readings)
+            table.meanings[:, rows] = with_sightings(table.meanings[:, rows], seen.meanings[:, columns])
 
     def _correct(
         self,
@@ -221,24 +223,23 @@ class Tracker:
         """What objects move by on their own, in ``base_link`` together with what the vehicle's motion adds."""
         return own if self._in_map else np.hypot(own, vehicle)
 
-    def _tracks(self, table: TrackTable, stamp_ns: int) -> Tracks:
-        """What is published of the tracks in ``table``."""
-        positions, velocities = np.where(
-            table.located & self._in_map, table.means[:, GROUND], np.nan
-        ).reshape(2, 2, -1)
-        ages_s, unseen_s = ((stamp_ns - table.stamps_ns) * 1e-9).astype(np.float32)
+    def _tracks(self, table: TrackTable, rows: np.ndarray, stamp_ns: int) -> Tracks:
+        """What is published of the tracks at ``rows``."""
+        means = table.means.take(rows, axis=-1)
+        places = np.where(table.located[rows] & self._in_map, means[:, GROUND], np.nan)
+        ages_s, unseen_s = ((stamp_ns - table.stamps_ns.take(rows, axis=1)) * 1e-9).astype(np.float32)
         return Tracks(
             stamp_ns=stamp_ns,
-            ids=table.ids,
-            boxes=_rowwise(corners(table.means[:2, CENTRE], table.means[:2, SIZE]), np.float32),
-            scores=table.scores.astype(np.float32),
-            class_ids=table.class_ids.astype(np.int32),
+            ids=table.ids[rows],
+            boxes=_rowwise(corners(means[:2, CENTRE], means[:2, SIZE]), np.float32),
+            scores=table.scores[rows].astype(np.float32),
+            class_ids=table.class_ids[rows].astype(np.int32),
             ages_s=ages_s,
             unseen_s=unseen_s,
-            positions=_rowwise(positions, np.float64),
-            velocities=_rowwise(velocities, np.float64),
-            sizes=_rowwise(table.sizes, np.float32),
-            meanings=_rowwise(probabilities_of(table.meanings), np.float32),
+            positions=_rowwise(places[:2], np.float64),
+            velocities=_rowwise(places[2:], np.float64),
+            sizes=_rowwise(table.sizes[:, rows], np.float32),
+            meanings=_rowwise(probabilities_of(table.meanings[:, rows]), np.float32),
         )
 
 

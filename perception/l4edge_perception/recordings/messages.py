@@ -9,8 +9,18 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
+from l4edge_perception.recordings import safety_messages
+from l4edge_perception.recordings.message_parts import (
+    NANOSECONDS,
+    make,
+    make_header,
+    message_class,
+    quaternion_of,
+    stamp_of,
+    vector,
+    yaw_of,
+)
 from l4edge_perception.recordings.topics import BASE_FRAME, CAMERA_FRAME, MAP_FRAME
-from l4edge_perception.recordings.typestore import load_typestore
 from l4edge_perception.types import (
     MEANINGS,
     ControlCommand,
@@ -23,7 +33,11 @@ from l4edge_perception.types import (
     unread,
 )
 
-NANOSECONDS = 1_000_000_000
+__all__ = [
+    "NANOSECONDS", "UNKNOWN_LABEL", "from_message", "make", "make_header", "message_class", "quaternion_of", "stamp_of",
+    "to_message", "vector", "yaw_of",
+]
+
 UNKNOWN_LABEL = 255
 
 
@@ -31,7 +45,8 @@ def to_message(value: Any, sequence: int = 0, stamp_ns: int = 0) -> Any:
     """The message of ``value``.
 
     Args:
-        value: Detections, Tracks, EgoState, Route, Trajectory, ControlCommand or GroundTruth.
+        value: Detections, Tracks, EgoState, Route, Trajectory, ControlCommand, GroundTruth or a dataclass of
+            ``safety_types``.
         sequence: number of this message among its publisher's, where the message has such a field.
         stamp_ns: for a Route, which has none of its own.
     """
@@ -46,49 +61,6 @@ def from_message(message: Any) -> Any:
     """
     # rosbags names the class of nav_msgs/msg/Odometry nav_msgs__msg__Odometry, rclpy Odometry.
     return _READERS[type(message).__name__.rpartition("__")[2]](message)
-
-
-def make(message_type: str, /, **fields: Any) -> Any:
-    """A ``rosbags`` message of a type like ``nav_msgs/msg/Odometry``; all its fields are to be given."""
-    return message_class(message_type)(**fields)
-
-
-def message_class(message_type: str) -> Any:
-    """The ``rosbags`` class of a message type; its arguments stand in the order of the fields."""
-    return load_typestore().types[message_type]
-
-
-def make_header(stamp_ns: int, frame_id: str) -> Any:
-    """A ``std_msgs/Header``."""
-    seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
-    return make(
-        "std_msgs/msg/Header",
-        stamp=make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds),
-        frame_id=frame_id,
-    )
-
-
-def stamp_of(header: Any) -> int:
-    """The stamp of a ``std_msgs/Header`` in nanoseconds."""
-    return int(header.stamp.sec) * NANOSECONDS + int(header.stamp.nanosec)
-
-
-def vector(values: Iterable[float], kind: str = "Vector3") -> Any:
-    """A ``geometry_msgs/Vector3`` or, by ``kind``, a ``Point``; a missing third value is 0."""
-    x, y, z = (*(float(value) for value in values), 0.0)[:3]
-    return make("geometry_msgs/msg/" + kind, x=x, y=y, z=z)
-
-
-def quaternion_of(yaw: float) -> Any:
-    """A ``geometry_msgs/Quaternion`` that turns by ``yaw`` about the z axis."""
-    half = 0.5 * float(yaw)
-    return make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=math.sin(half), w=math.cos(half))
-
-
-def yaw_of(quaternion: Any) -> float:
-    """The heading of the x axis that ``quaternion`` turns to, radians."""
-    x, y, z, w = quaternion.x, quaternion.y, quaternion.z, quaternion.w
-    return math.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
 
 
 def _pose(position: Iterable[float], yaw: float) -> Any:
@@ -390,6 +362,7 @@ _WRITERS: Dict[type, Callable[[Any, int, int], Any]] = {
     Trajectory: _from_trajectory,
     ControlCommand: _from_command,
     GroundTruth: _from_ground_truth,
+    **safety_messages.WRITERS,
 }
 
 _READERS: Dict[str, Callable[[Any], Any]] = {
@@ -400,4 +373,5 @@ _READERS: Dict[str, Callable[[Any], Any]] = {
     "Trajectory": _to_trajectory,
     "ControlCommand": _to_command,
     "GroundTruthArray": _to_ground_truth,
+    **safety_messages.READERS,
 }

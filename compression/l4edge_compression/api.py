@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from l4edge_compression.defense.training.config import OcclusionConfig, ScaleCertConfig
+from l4edge_compression.defense.training.sparsifying import sparsify_
 from l4edge_compression.quantization.assigning import Loss, reassign_rows
 from l4edge_compression.quantization.baselines import ApotConfig, FixedConfig, PotConfig
 from l4edge_compression.quantization.binary import BinaryConfig
@@ -44,10 +46,10 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.json_records import from_json
 
 __all__ = [
-    "METHODS", "ApotConfig", "BinaryConfig", "EsbConfig", "FixedConfig", "IlmpqConfig", "LayerSummary", "PotConfig",
-    "QuantizationConfig", "RmsmpConfig", "Schedule", "begin_epoch", "compress_", "config_from_json", "config_to_json",
-    "describe", "dump_config", "parameter_groups", "read_config", "reassign_rows", "restore_", "row_assignments",
-    "save_package",
+    "CERTIFYING", "METHODS", "ApotConfig", "BinaryConfig", "EsbConfig", "FixedConfig", "IlmpqConfig", "LayerSummary",
+    "OcclusionConfig", "PotConfig", "QuantizationConfig", "RmsmpConfig", "ScaleCertConfig", "Schedule", "begin_epoch",
+    "compress_", "config_from_json", "config_to_json", "describe", "dump_config", "parameter_groups", "quantizing",
+    "read_config", "reassign_rows", "restore_", "row_assignments", "save_package",
 ]
 
 METHODS: dict[str, type[QuantizationConfig]] = {
@@ -55,18 +57,25 @@ METHODS: dict[str, type[QuantizationConfig]] = {
         RmsmpConfig, IlmpqConfig, EsbConfig, BinaryConfig, FixedConfig, PotConfig, ApotConfig,
     )
 }
-"""The settings of each method, by its name."""
+"""The settings of each method that quantizes, by its name."""
+
+CERTIFYING: dict[str, type[ScaleCertConfig]] = {ScaleCertConfig.method: ScaleCertConfig}
+"""The settings of methods that make a model certifiable."""
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 def compress_(
-    model: Model, config: QuantizationConfig, data: Iterable[Any] | None = None, loss_function: Loss | None = None
+    model: Model,
+    config: QuantizationConfig | ScaleCertConfig,
+    data: Iterable[Any] | None = None,
+    loss_function: Loss | None = None,
 ) -> Model:
     """Quantize a model in place, and return it.
 
     Its Conv2d and Linear layers get quantized weights, the tensors between them quantizers under ``model.quantizers``;
-    names of parameters stay. With data, everything is calibrated and post-training quantization is done.
+    names of parameters stay. With data, everything is calibrated and post-training quantization is done. With a
+    ScaleCertConfig it gets a sparse stem instead, see ``defense.training.sparsifying.sparsify_``.
 
     Args:
         model: any that ``torch.fx`` can trace.
@@ -78,8 +87,11 @@ def compress_(
     Raises:
         InputError: model, settings or data cannot be used; the message says which and why. The model is then as it was.
     """
+    if isinstance(config, ScaleCertConfig):
+        return sparsify_(model, config, data)
     if not isinstance(config, QuantizationConfig):
-        raise InputError(f"config: {type(config).__name__} is none; use one of {', '.join(sorted(METHODS))}")
+        known = sorted({**METHODS, **CERTIFYING})
+        raise InputError(f"config: {type(config).__name__} is none; use one of {', '.join(known)}")
     if data is None and not config.observe_in_training:
         raise InputError(
             "data: compress_ needs batches to calibrate with; give data, or set observe_in_training to a number of "
@@ -143,12 +155,12 @@ def _activations_off(model: nn.Module, config: QuantizationConfig) -> None:
             quantizer.state = "off"
 
 
-def config_to_json(config: QuantizationConfig) -> dict[str, Any]:
+def config_to_json(config: QuantizationConfig | ScaleCertConfig) -> dict[str, Any]:
     """Return the settings as JSON values, with the method's name."""
     return {"method": config.method, **json.loads(json.dumps(dataclasses.asdict(config)))}
 
 
-def config_from_json(value: Any, file: str = "config") -> QuantizationConfig:
+def config_from_json(value: Any, file: str = "config") -> QuantizationConfig | ScaleCertConfig:
     """Return settings from JSON values; the inverse of :func:`config_to_json`. Fields left out have their defaults.
 
     Raises:
@@ -156,18 +168,32 @@ def config_from_json(value: Any, file: str = "config") -> QuantizationConfig:
     """
     fields = dict(value) if isinstance(value, dict) else {}
     method = fields.pop("method", None)
-    if method not in METHODS:
-        raise InputError(f"{file}: field method: is {method!r}; must be one of {', '.join(METHODS)}")
-    result: QuantizationConfig = from_json(METHODS[method], fields, file)
+    known: dict[str, type[QuantizationConfig | ScaleCertConfig]] = {**METHODS, **CERTIFYING}
+    if method not in known:
+        raise InputError(f"{file}: field method: is {method!r}; must be one of {', '.join(known)}")
+    result: QuantizationConfig | ScaleCertConfig = from_json(known[method], fields, file)
     return result
 
 
-def dump_config(config: QuantizationConfig) -> str:
+def quantizing(config: QuantizationConfig | ScaleCertConfig, file: str = "config") -> QuantizationConfig:
+    """Return settings that must be a quantization's.
+
+    Raises:
+        InputError: they are of a method that does something else.
+    """
+    if not isinstance(config, QuantizationConfig):
+        raise InputError(
+            f"{file}: field method: is {config.method!r}, which does not quantize; must be one of {', '.join(METHODS)}"
+        )
+    return config
+
+
+def dump_config(config: QuantizationConfig | ScaleCertConfig) -> str:
     """Return the settings as a JSON text."""
     return json.dumps(config_to_json(config), indent=2) + "\n"
 
 
-def read_config(path: str | Path) -> QuantizationConfig:
+def read_config(path: str | Path) -> QuantizationConfig | ScaleCertConfig:
     """Read settings from a JSON file, as :func:`dump_config` writes them.
 
     Raises:

@@ -105,7 +105,7 @@ def read_settings(method: str | None, file: Path | None, settings: tuple[str, ..
         InputError: neither or a contradiction, an unknown field, a value that is none.
     """
     _require_torch()
-    from l4edge_compression.api import config_from_json, config_to_json, read_config
+    from l4edge_compression.api import config_from_json, config_to_json, quantizing, read_config
 
     if file is None and method is None:
         raise InputError("--method: missing; give one of {}, or settings with --config".format(", ".join(METHODS)))
@@ -117,7 +117,8 @@ def read_settings(method: str | None, file: Path | None, settings: tuple[str, ..
         if not equals:
             raise InputError(f"--set {setting}: write FIELD=VALUE, for example --set activation_bits=8")
         fields[name] = _value(text)
-    return config_from_json(fields, str(file) if file is not None and not settings else "--set")
+    origin = str(file) if file is not None and not settings else "--set"
+    return quantizing(config_from_json(fields, origin), origin)
 
 
 def _value(text: str) -> Any:

@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from l4edge_compression.api import compress_, dump_config, read_config
+from l4edge_compression.api import compress_, dump_config, quantizing, read_config
 from l4edge_compression.levels import add_level
 from l4edge_compression.quantization.saving import Storage
 from l4edge_compression.studies.students import load_student, save_student
@@ -145,7 +145,7 @@ def main(
     torch.manual_seed(seed)
     console = Console(stderr=True)
     task = DetectionTask(package, data)
-    method = read_config(config_file)
+    method = quantizing(read_config(config_file), str(config_file))
     config = DistillationConfig(minutes=minutes, learning_rate=learning_rate, seed=seed)
     student = copy.deepcopy(task.network)
     if start is not None:

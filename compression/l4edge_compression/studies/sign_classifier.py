@@ -19,7 +19,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from l4edge_compression.api import Schedule, begin_epoch, compress_, config_to_json, parameter_groups, read_config
+from l4edge_compression.api import Schedule, begin_epoch, compress_, config_to_json, parameter_groups, quantizing, read_config
 from l4edge_compression.quantization.config import QuantizationConfig
 from l4edge_compression.quantization.qat import set_density
 from l4edge_compression.quantization.saving import write_quantized_package
@@ -102,7 +102,7 @@ def main(
     torch.manual_seed(seed)
     console = Console(stderr=True)
     teacher = load_network(run / "checkpoint.pt").eval()
-    config = read_config(config_file)
+    config = quantizing(read_config(config_file), str(config_file))
     tiles = {split: read_tiles(data / f"{split}.npz") for split in ("train", "validation", "test")}
     package = load_package(run / "package")
     size = package.input.size[0]

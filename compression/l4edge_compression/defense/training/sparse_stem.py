@@ -1,0 +1,139 @@
+"""The module behind a stem: occludes in training, selects important cells always.
+
+The order is the one that certificates need (docs/certification.md): occlude first, then select. Selecting on the whole
+map and masking afterwards would let a bright patch evict cells outside its shadow.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from l4edge_compression.defense.training.config import OcclusionConfig, ScaleCertConfig
+
+
+def window_side(length: int, patch: int, count: int) -> int:
+    """Side of the windows that cover every place of a patch: stride t = ceil((n - w + 1) / m), side w + t - 1."""
+    return min(length, patch + math.ceil((length - patch + 1) / count) - 1)
+
+
+class SparseStem(nn.Module):
+    """Ends a stem: its module, then the selection of cells.
+
+    Attributes:
+        stem: the module that ended the stem before.
+        threshold: (1) saliency from which a cell is kept; rule ``threshold`` only.
+        drawn: batches seen in training, which the random windows follow from, so that resumed runs repeat.
+        straight_through: gradients pass cells that were not kept as if they had been; for attacks.
+        observed: (N, H * W) saliencies, one entry per batch, while ``observing``.
+    """
+
+    threshold: Tensor
+    drawn: Tensor
+
+    def __init__(self, stem: nn.Module, config: ScaleCertConfig, shadow: tuple[int, int] = (1, 1), stride: int = 1):
+        super().__init__()
+        self.stem, self.config, self.shadow, self.stride = stem, config, shadow, stride
+        self.register_buffer("threshold", torch.zeros(1))
+        self.register_buffer("drawn", torch.zeros(1, dtype=torch.long))
+        self.straight_through = False
+        self.selecting = True
+        self.observing = False
+        self.observed: list[Tensor] = []
+        self.frozen: list[nn.Module] = []
+
+    def train(self, mode: bool = True) -> SparseStem:
+        """Switch to training; normalization inside a stem that does not learn keeps its statistics."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """What the stem's last module reads to (B, C, H', W'), zero where a cell is not kept."""
+        features = self.stem(inputs)
+        if self.observing:
+            self.observed.append(saliency(features).flatten(1).detach())
+        if self.training and self.selecting:
+            features = features * self.feature_windows(features)
+            self.drawn += 1
+        return self.select(features) if self.selecting else features
+
+    def select(self, features: Tensor) -> Tensor:
+        """(..., C, H', W') with all but the important cells zero."""
+        kept = self.kept(features).unsqueeze(-3)
+        if self.straight_through:
+            return features + (features * kept - features).detach()
+        return features * kept
+
+    def kept(self, features: Tensor) -> Tensor:
+        """(..., C, H', W') to (..., H', W') bool: the important cells."""
+        importance = saliency(features)
+        if self.config.rule == "threshold":
+            return importance >= self.threshold
+        flat = importance.flatten(-2)
+        count = kept_count(flat.shape[-1], self.config.keep)
+        # A stable order is the tie rule: of equal saliencies the lower index counts.
+        order = torch.sort(flat, dim=-1, descending=True, stable=True).indices[..., :count]
+        return torch.zeros_like(flat, dtype=torch.bool).scatter_(-1, order, value=True).view_as(importance)
+
+    def feature_windows(self, features: Tensor) -> Tensor:
+        """(B, C, H', W') to (B, 1, H', W') with 0 inside this batch's random windows."""
+        drawing = _Drawing(self.config, int(self.drawn), len(features))
+        if self.config.occlusion.level == "pixels":
+            return torch.ones_like(features[:, :1])
+        chosen = ~drawing.in_pixels if self.config.occlusion.level == "both" else torch.ones_like(drawing.in_pixels)
+        return drawing.windows(_size(features), self.shadow, chosen).to(features)
+
+    def pixel_windows(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 1, H, W) with 0 inside this batch's random windows."""
+        drawing = _Drawing(self.config, int(self.drawn), len(images))
+        if self.config.occlusion.level == "features":
+            return torch.ones_like(images[:, :1])
+        chosen = drawing.in_pixels if self.config.occlusion.level == "both" else torch.ones_like(drawing.in_pixels)
+        return drawing.windows(_size(images), self.config.patch, chosen).to(images)
+
+
+class _Drawing:
+    """Random windows of one batch; the same every time it is made for the same batch."""
+
+    def __init__(self, config: ScaleCertConfig, batch: int, count: int):
+        self.generator = torch.Generator().manual_seed(config.seed * 1_000_003 + batch)
+        self.config: OcclusionConfig = config.occlusion
+        self.in_pixels = torch.rand(count, generator=self.generator) < 0.5
+
+    def windows(self, size: tuple[int, int], patch: tuple[int, int], chosen: Tensor) -> Tensor:
+        """(B, 1, H, W) bool: False inside one or two windows of the chosen pictures."""
+        count = len(chosen)
+        number = torch.multinomial(
+            torch.tensor(self.config.shares), count, replacement=True, generator=self.generator
+        )
+        result = torch.ones(count, 1, *size, dtype=torch.bool)
+        for index in range(2):
+            grid = torch.randint(0, len(self.config.counts), (count,), generator=self.generator)
+            inside = torch.ones(count, 1, *size, dtype=torch.bool)
+            for axis, (length, extent) in enumerate(zip(size, patch, strict=True)):
+                sides = torch.tensor([window_side(length, extent, entry) for entry in self.config.counts])[grid]
+                places = torch.rand(count, generator=self.generator) * (length - sides + 1)
+                start, cells = places.long()[:, None], torch.arange(length)[None, :]
+                covered = (cells >= start) & (cells < start + sides[:, None])
+                inside &= covered[:, None, :, None] if axis == 0 else covered[:, None, None, :]
+            used = (chosen & (number > index))[:, None, None, None]
+            result &= ~(inside & used)
+        return result
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
+
+
+def saliency(features: Tensor) -> Tensor:
+    """(..., C, H', W') to (..., H', W'): how much a cell contributes, the sum of its absolute values."""
+    return features.abs().sum(dim=-3)
+
+
+def kept_count(cells: int, keep: float) -> int:
+    """How many cells the rule ``top_k`` keeps; at least one."""
+    return max(1, min(cells, math.floor(keep * cells + 0.5)))

@@ -90,8 +90,9 @@ def compress_(
     if isinstance(config, ScaleCertConfig):
         return sparsify_(model, config, data)
     if not isinstance(config, QuantizationConfig):
-        known = sorted({**METHODS, **CERTIFYING})
-        raise InputError(f"config: {type(config).__name__} is none; use one of {', '.join(known)}")
+        raise InputError(
+            f"config: {type(config).__name__} is none; use one of {', '.join(sorted({**METHODS, **CERTIFYING}))}"
+        )
     if data is None and not config.observe_in_training:
         raise InputError(
             "data: compress_ needs batches to calibrate with; give data, or set observe_in_training to a number of "

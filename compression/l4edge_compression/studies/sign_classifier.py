@@ -19,7 +19,15 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from l4edge_compression.api import Schedule, begin_epoch, compress_, config_to_json, parameter_groups, quantizing, read_config
+from l4edge_compression.api import (
+    Schedule,
+    begin_epoch,
+    compress_,
+    config_to_json,
+    parameter_groups,
+    quantizing,
+    read_config,
+)
 from l4edge_compression.quantization.config import QuantizationConfig
 from l4edge_compression.quantization.qat import set_density
 from l4edge_compression.quantization.saving import write_quantized_package

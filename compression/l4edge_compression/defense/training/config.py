@@ -52,7 +52,7 @@ class ScaleCertConfig:
         after: name of the module that ends the stem; all its output passes through the selection.
         patch: (height, width) of the patch that certificates speak of, in pixels of the network's input.
         counts: (rows, columns) of windows in the covering set of the package.
-        rule: ``threshold`` keeps cells whose saliency reaches a number fixed once, offline; ``top_k`` the k most
+        rule: ``threshold`` keeps cells whose saliency exceeds a number fixed once, offline; ``top_k`` the k most
             salient cells of what is not occluded.
         keep: share of cells to keep, on average over the calibration data (threshold) or of each map (top_k).
         confidence: least probability of a label that counts, 0 to 1 (tau).

@@ -24,7 +24,7 @@ class SparseStem(nn.Module):
 
     Attributes:
         stem: the module that ended the stem before.
-        threshold: (1) saliency from which a cell is kept; rule ``threshold`` only.
+        threshold: (1) saliency above which a cell is kept; rule ``threshold`` only.
         drawn: batches seen in training, which the random windows follow from, so that resumed runs repeat.
         straight_through: gradients pass cells that were not kept as if they had been; for attacks.
         observed: (N, H * W) saliencies, one entry per batch, while ``observing``.
@@ -72,7 +72,7 @@ class SparseStem(nn.Module):
         """(..., C, H', W') to (..., H', W') bool: the important cells."""
         importance = saliency(features)
         if self.config.rule == "threshold":
-            return importance >= self.threshold
+            return importance > self.threshold
         flat = importance.flatten(-2)
         count = kept_count(flat.shape[-1], self.config.keep)
         # A stable order is the tie rule: of equal saliencies the lower index counts.

@@ -99,7 +99,7 @@ def sparse_stem(model: nn.Module) -> SparseStem:
 
 
 def calibrate_(model: nn.Module, module: SparseStem, data: Iterable[Any]) -> None:
-    """Fix the threshold so that the share ``keep`` of all cells in the data reaches it.
+    """Fix the threshold so that the share ``keep`` of all cells in the data is above it.
 
     Raises:
         InputError: there is no data, or saliencies are not finite.
@@ -123,7 +123,7 @@ def calibrate_(model: nn.Module, module: SparseStem, data: Iterable[Any]) -> Non
     values = torch.cat(found).flatten().sort(descending=True).values
     if not bool(torch.isfinite(values[0])) or not bool(torch.isfinite(values[-1])):
         raise InputError("data: saliencies of the stem's cells are not finite; look at the inputs and the weights")
-    module.threshold.fill_(float(values[min(len(values) - 1, max(0, round(module.config.keep * len(values)) - 1))]))
+    module.threshold.fill_(float(values[min(len(values) - 1, round(module.config.keep * len(values)))]))
 
 
 def receptive_field(model: nn.Module, graph: fx.Graph, name: str) -> tuple[int, int]:

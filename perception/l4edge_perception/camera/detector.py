@@ -72,15 +72,26 @@ class Detector:
         Raises:
             InputError: the picture is empty or of another type.
         """
-        tensor, placement = self._preprocess(pixels)
+        tensor, placement = self.prepare(pixels)
+        return in_picture(self.find(tensor), placement, pixels.shape[:2], stamp_ns)
+
+    def prepare(self, pixels: np.ndarray) -> Tuple[np.ndarray, Placement]:
+        """The network's input for a picture, and where the picture lies in it; the tensor is reused by the next call.
+
+        Raises:
+            InputError: the picture is empty or of another type.
+        """
+        return self._preprocess(pixels)
+
+    def find(self, tensor: np.ndarray) -> Candidates:
+        """Objects in one input tensor: best first, after suppression, boxes in pixels of the network's input."""
         candidates = self._decode(self.session.run(tensor)[0], self.score_threshold)
         known = self._class_map[candidates.class_ids]
         if known.min(initial=0) < 0:
             wanted = known >= 0
             candidates = type(candidates)(*(values[wanted] for values in candidates))
             known = known[wanted]
-        found = suppress(candidates._replace(class_ids=known), self._overlap, self._limit)
-        return in_picture(found, placement, pixels.shape[:2], stamp_ns)
+        return suppress(candidates._replace(class_ids=known), self._overlap, self._limit)
 
 
 def in_picture(found: Candidates, placement: Placement, size: Tuple[int, int], stamp_ns: int) -> Detections:

@@ -1,1 +1,1 @@
-"""Certified defence against adversarial patches: numpy and an inference session, no torch outside ``training`` and ``attacks``."""
+"""Certified defence against adversarial patches: no torch outside ``training`` and ``attacks``."""

@@ -73,6 +73,7 @@ class Certificate:
         recovered_by_two_masks: ``recovered_label`` is what double masking answers because all second masks agreed.
             If this image is a patched copy of one with a recovery certificate, the label is the certified one.
             Nothing in the patched image itself proves that.
+        least_confidence: smallest confidence of what was predicted; the certificate holds for every lower threshold.
     """
 
     verdict: Verdict
@@ -86,6 +87,7 @@ class Certificate:
     disagreeing: Tuple[WindowResult, ...]
     windows: int = 0
     recovered_by_two_masks: bool = False
+    least_confidence: float = 0.0
 
     @property
     def certified(self) -> bool:

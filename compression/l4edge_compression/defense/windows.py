@@ -237,7 +237,7 @@ def _try_axis(
     windows = rule(cells, shadow(patch, receptive_field, stride), budget)
     begin = np.arange(cells) * stride - padding
     start = np.arange(length - patch + 1)[:, None]
-    touched = (begin <= start + patch - 1) & (begin + receptive_field - 1 >= start)
+    touched = np.logical_and(begin <= start + patch - 1, begin + receptive_field - 1 >= start)
     first = touched.argmax(axis=1)
     end = cells - touched[:, ::-1].argmax(axis=1)
     held = (windows[None, :, 0] <= first[:, None]) & (end[:, None] <= windows[None, :, 1])

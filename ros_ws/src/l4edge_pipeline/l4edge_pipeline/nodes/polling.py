@@ -4,7 +4,7 @@ On two cores every wake-up in the middle of a frame's way takes time from the st
 hurry (recorder, monitors) and inputs that are read as they last were do without.
 """
 
-from typing import Any, List
+from typing import Any, List, Tuple
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
@@ -41,14 +41,18 @@ class PolledSubscription:
 
     def take(self) -> List[bytes]:
         """All messages since the last look, serialized, the oldest first."""
-        taken: List[bytes] = []
+        return [serialized for serialized, _ in self.take_with_arrivals()]
+
+    def take_with_arrivals(self) -> List[Tuple[bytes, int]]:
+        """The same, each with the moment of its arrival: nanoseconds of the wall clock, as the middleware notes it."""
+        taken: List[Tuple[bytes, int]] = []
         handle = self._subscription.handle
         with handle:
             while True:
                 item = handle.take_message(self.message_type, True)
                 if item is None:
                     return taken
-                taken.append(item[0])
+                taken.append((item[0], item[1]["received_timestamp"]))
 
 
 def _never_called(_: bytes) -> None:

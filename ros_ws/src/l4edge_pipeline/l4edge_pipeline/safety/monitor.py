@@ -1,0 +1,327 @@
+"""What the safety monitor says of a frame, and never says too late: plain Python, no middleware.
+
+Everything that goes wrong ends in UNCERTIFIED with a reason. A certificate speaks of this frame alone, of the patch
+positions that were checked in time, and of nothing else. docs/safety.md explains what it assumes.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from l4edge_perception.camera.classifier import READABLE
+from l4edge_perception.errors import InputError
+from l4edge_perception.safety_types import (
+    Claim,
+    FreeSpace,
+    Hazard,
+    ObjectVerdict,
+    PatchModel,
+    SafetyVerdict,
+    Verdict,
+)
+from l4edge_perception.types import CameraModel, Detections, Tracks
+from l4edge_pipeline.safety.escalation import AlarmCounter, Pacer
+from l4edge_pipeline.safety.hiding import HidingInspector, hidden_verdicts, seen_verdicts
+from l4edge_pipeline.safety.self_test import SelfTest
+from l4edge_pipeline.safety.signs import SignCertifier
+
+MILLISECOND = 1_000_000
+FORGET_S = 10.0
+"""After so long without a certificate an object's history is dropped."""
+
+
+@dataclass(frozen=True)
+class MonitorConfig:
+    """Parameters of the monitor; launch/config/safety_monitor.param.yaml holds the same and says what they mean."""
+
+    reserve_ms: float = 25.0
+    step_ms: float = 10.0
+    same_object: float = 0.5
+    objects: int = 10
+    alarms_needed: int = 3
+    alarm_frames: int = 5
+    self_test_period_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("reserve_ms", "step_ms", "self_test_period_s"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"safety_monitor.param.yaml: {name} must be above 0")
+        if not 0 < self.same_object < 1 or self.objects < 1:
+            raise InputError("safety_monitor.param.yaml: same_object must be a share, objects at least 1")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One frame and what the pipeline knows of it.
+
+    Attributes:
+        stamp_ns: of the image.
+        arrived_ns: when it arrived, on the monitor's clock.
+        pixels: (H, W, 3) uint8 RGB, or None where they cannot be had.
+        detections: of this very frame, or None where they did not come in time.
+        tracks: the newest there are, to name objects.
+        camera: model, or None while unknown.
+    """
+
+    stamp_ns: int
+    arrived_ns: int
+    pixels: Optional[np.ndarray]
+    detections: Optional[Detections]
+    tracks: Optional[Tracks] = None
+    camera: Optional[CameraModel] = None
+
+
+class Unfit(Exception):  # noqa: N818 (a finding, not a fault of the program)
+    """Nothing can be certified of this frame; the message is the reason."""
+
+
+class Monitor:
+    """Examines frames one by one.
+
+    Args:
+        signs: certifies signs and lights, or None where there is no certified package: then none of them is certified.
+        hiding: looks for hidden objects, or None to leave that out: then nothing is claimed about them.
+        self_test: stored crops for ``signs``.
+        config: parameters.
+        deadline_ms: after a frame's arrival; no certificate leaves later.
+        clock: nanoseconds that do not run back. ros_clock: nanoseconds of ROS time.
+        refused: why a package could not be loaded; nothing is certified then.
+
+    Attributes:
+        finding: what the last test of the monitor itself, or the last fault, has found; empty where all is well.
+    """
+
+    def __init__(
+        self, signs: Optional[SignCertifier], hiding: Optional[HidingInspector], self_test: Optional[SelfTest],
+        config: MonitorConfig, deadline_ms: float, clock: Callable[[], int] = time.monotonic_ns,
+        ros_clock: Callable[[], int] = time.time_ns,
+        refused: str = "",
+    ) -> None:
+        self._signs = signs
+        self._hiding = hiding
+        self._self_test = self_test
+        self._config = config
+        self._deadline_ms = deadline_ms
+        self._clock = clock
+        self._ros_clock = ros_clock
+        self._alarms = AlarmCounter(config.alarms_needed, config.alarm_frames)
+        self._patch = signs.patch if signs else PatchModel()
+        self._refused = refused
+        self._intact = not refused
+        self._passed = False
+        self._tested_ns = self._tested_ros_ns = 0
+        self._certified: Dict[int, int] = {}
+        self.finding = refused
+
+    def check(self) -> None:
+        """Test the monitor itself: stored crops and the files of its packages. Sets ``finding``, empty if all is well.
+
+        Takes as long as it takes; not to be called while a frame waits.
+        """
+        self._tested_ns, self._tested_ros_ns = self._clock(), self._ros_clock()
+        self._passed = False
+        try:
+            if not self.verify_files():
+                return
+            signs = self._signs
+            if signs is not None:
+                if self._self_test is None:
+                    self.finding = "no stored crops to test the monitor with"
+                    return
+                self.finding = self._self_test.run(lambda crop: signs.crop_certificate(crop, _always, escalate=False))
+            else:
+                self.finding = ""
+        except Exception as fault:
+            self.finding = f"self-test: {type(fault).__name__}: {fault}"
+        self._passed = not self.finding
+
+    def check_due(self) -> bool:
+        """Whether the last test is old."""
+        return self._clock() - self._tested_ns > self._config.self_test_period_s * 1e9
+
+    def verify_files(self) -> bool:
+        """Whether the packages' files are still those that were loaded; if not, nothing is certified."""
+        parts = [part for part in (self._signs, self._hiding) if part is not None]
+        self._intact = not self._refused and all(part.verify() for part in parts)
+        if not self._intact:
+            self.finding = self._refused or "a file of a model package is not the one that was loaded"
+        return self._intact
+
+    def examine(self, scene: Scene) -> SafetyVerdict:
+        """The verdict on one frame, at the latest ``reserve_ms`` before the deadline apart from one step's excess."""
+        started_ns = self._clock()
+        try:
+            verdict = self._examine(scene)
+        except Unfit as finding:
+            verdict = self._uncertified(scene, str(finding))
+        except Exception as fault:
+            self.finding = f"{type(fault).__name__}: {fault}"
+            verdict = self._uncertified(scene, "fault")
+        now_ns = self._clock()
+        if now_ns - scene.arrived_ns > self._deadline_ms * MILLISECOND:
+            verdict = too_late(verdict)
+        self._remember(verdict)
+        return replace(
+            verdict,
+            inference_ms=(now_ns - started_ns) / MILLISECOND,
+            alarm_count=self._alarms.take(verdict.verdict == Verdict.ALARM),
+            objects=tuple(self._with_history(entry, scene.stamp_ns) for entry in verdict.objects),
+        )
+
+    def _uncertified(self, scene: Scene, reason: str) -> SafetyVerdict:
+        return SafetyVerdict(
+            stamp_ns=scene.stamp_ns, verdict=Verdict.UNCERTIFIED, reason=reason, deadline_ms=self._deadline_ms,
+            patch=self._patch, self_test_passed=self._passed, self_test_ns=self._tested_ros_ns,
+        )
+
+    def _examine(self, scene: Scene) -> SafetyVerdict:
+        if not self._intact:
+            raise Unfit("model")
+        if not self._passed:
+            raise Unfit("self_test")
+        pixels, detections = self._usable(scene)
+        cutoff_ns = scene.arrived_ns + int((self._deadline_ms - self._config.reserve_ms) * MILLISECOND)
+        pacer = Pacer(cutoff_ns, int(self._config.step_ms * MILLISECOND), self._clock)
+        names = track_names(detections, scene.tracks, self._config.same_object)
+        objects, smallest = self._labels(pixels, detections, names, pacer)
+        labels = list(objects)
+        free, claim = FreeSpace(), Claim.NO_SINGLE_REGION_CAUSE
+        shares = [entry.covered for entry in labels]
+        passes = [(entry.passes_done, entry.passes_required) for entry in labels]
+        verdicts = [(entry.verdict, entry.reason) for entry in labels]
+        if self._hiding is not None:
+            pacer.begin()
+            found, free = self._hiding.inspect(pixels, detections, scene.camera, pacer.more_time)
+            claim = Claim.HIDING_OR_ALERT
+            objects += hidden_verdicts(found) + seen_verdicts(found, names, self._config.objects)
+            shares.append(float(np.clip(found.covered, 0.0, 1.0)))
+            passes.append((found.passes, found.passes_required))
+            verdicts.append((Verdict(int(found.verdict)), found.reason))
+        verdict, reason = worst(verdicts)
+        if verdict == Verdict.ALARM and any(entry.recovered_certified for entry in labels):
+            claim = Claim.RECOVERED
+        elif verdict != Verdict.CERTIFIED:
+            claim = Claim.NO_CLAIM
+        return replace(
+            self._uncertified(scene, reason),
+            verdict=verdict,
+            claim=claim,
+            covered=min(shares, default=1.0),
+            passes_done=sum(done for done, _ in passes),
+            passes_required=sum(required for _, required in passes),
+            smallest_margin=smallest,
+            objects=tuple(objects),
+            free_space=free,
+        )
+
+    def _usable(self, scene: Scene) -> Tuple[np.ndarray, Detections]:
+        """What can be looked at. Raises Unfit with the reason why it cannot."""
+        pixels, detections, camera = scene.pixels, scene.detections, scene.camera
+        if pixels is None or detections is None or detections.stamp_ns != scene.stamp_ns:
+            raise Unfit("input")
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+            raise Unfit("size")
+        if camera is not None:
+            if pixels.shape[:2] != (camera.height, camera.width):
+                raise Unfit("size")
+            if not (np.isfinite(camera.intrinsics).all() and np.isfinite(camera.camera_from_base).all()):
+                raise Unfit("input")
+        numbers = (detections.boxes, detections.scores, detections.meanings)
+        if not all(np.isfinite(values).all() for values in numbers):
+            raise Unfit("input")
+        return pixels, detections
+
+    def _labels(
+        self, pixels: np.ndarray, detections: Detections, names: List[Optional[int]], pacer: Pacer
+    ) -> Tuple[List[ObjectVerdict], float]:
+        """Verdicts on what signs and lights say, the tallest first, and the smallest margin of their logits."""
+        found, margins = [], [float("inf")]
+        signs = self._signs
+        if signs is None:
+            return unread_verdicts(detections, names), float("nan")
+        for row in signs.readable(detections).tolist():
+            verdict, certificate = signs.certify(pixels, detections, row, names[row], pacer.more_time)
+            found.append(verdict)
+            if certificate.passes:
+                margins.append(certificate.margin)
+        smallest = min(margins)
+        return found, smallest if np.isfinite(smallest) else float("nan")
+
+    def _remember(self, verdict: SafetyVerdict) -> None:
+        for entry in verdict.objects:
+            if entry.object_id is not None and entry.hazard == Hazard.LABEL and entry.verdict == Verdict.CERTIFIED:
+                self._certified[entry.object_id] = verdict.stamp_ns
+        oldest = verdict.stamp_ns - int(FORGET_S * 1e9)
+        self._certified = {name: stamp for name, stamp in self._certified.items() if stamp > oldest}
+
+    def _with_history(self, entry: ObjectVerdict, stamp_ns: int) -> ObjectVerdict:
+        if entry.object_id is None or entry.hazard != Hazard.LABEL or entry.object_id not in self._certified:
+            return entry
+        return replace(entry, certified_age_s=(stamp_ns - self._certified[entry.object_id]) * 1e-9)
+
+
+def unread_verdicts(detections: Detections, names: List[Optional[int]]) -> List[ObjectVerdict]:
+    """Of the signs and lights that the pipeline has read, where there is nothing to certify them with."""
+    rows = np.flatnonzero(READABLE[detections.class_ids] & detections.meanings.any(axis=1))
+    return [
+        ObjectVerdict(
+            object_id=names[row], hazard=Hazard.LABEL, class_id=int(detections.class_ids[row]),
+            box=tuple(float(value) for value in detections.boxes[row]),  # type: ignore[arg-type]
+            score=float(detections.scores[row]), verdict=Verdict.UNCERTIFIED, reason="model",
+        )
+        for row in rows.tolist()
+    ]
+
+
+def worst(verdicts: List[Tuple[Verdict, str]]) -> Tuple[Verdict, str]:
+    """What is said of the whole: an alarm if there is one, else the first thing that is not certified."""
+    for wanted in (Verdict.ALARM, Verdict.UNCERTIFIED):
+        for verdict, reason in verdicts:
+            if verdict == wanted:
+                return verdict, reason
+    return Verdict.CERTIFIED, "agreed"
+
+
+def too_late(verdict: SafetyVerdict) -> SafetyVerdict:
+    """The same with every certificate taken back. An alarm stays one: it is true however late it comes."""
+    objects = tuple(
+        replace(entry, verdict=Verdict.UNCERTIFIED, reason="deadline", largest_patch_px=0.0)
+        if entry.verdict == Verdict.CERTIFIED else entry
+        for entry in verdict.objects
+    )
+    certified = verdict.verdict == Verdict.CERTIFIED
+    return replace(
+        verdict,
+        verdict=Verdict.UNCERTIFIED if certified else verdict.verdict,
+        reason="deadline" if certified else verdict.reason,
+        claim=Claim.NO_CLAIM,
+        objects=objects,
+        free_space=replace(verdict.free_space, certified=np.zeros_like(verdict.free_space.certified)),
+    )
+
+
+def track_names(detections: Detections, tracks: Optional[Tracks], same: float) -> List[Optional[int]]:
+    """The track of each detection, or None: of its class, the one whose box overlaps most and enough.
+
+    Args:
+        same: intersection over union from which a box and a detection are one object.
+    """
+    names: List[Optional[int]] = [None] * len(detections)
+    if tracks is None or not len(tracks) or not len(detections):
+        return names
+    first, second = detections.boxes.astype(np.float64), np.nan_to_num(tracks.boxes.astype(np.float64))
+    sides = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
+    common = np.maximum(sides, 0.0).prod(axis=2)
+    sizes = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0).prod(axis=1) for boxes in (first, second)]
+    overlap = common / np.maximum(sizes[0][:, None] + sizes[1] - common, 1e-9)
+    overlap[detections.class_ids[:, None] != tracks.class_ids] = 0.0
+    for row, best in enumerate(overlap.argmax(axis=1).tolist()):
+        if overlap[row, best] >= same:
+            names[row] = int(tracks.ids[best])
+    return names
+
+
+def _always() -> bool:
+    return True

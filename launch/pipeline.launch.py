@@ -31,6 +31,7 @@ ARGUMENTS = {
     "detector": ("", "Model package: a folder, or the name of one that ships. Empty: as in the table of stages."),
     "level": ("", "Operating point of the model package. Empty: as in the table of stages."),
     "classifier": ("", "Model package that reads signs and lights, or off. Empty: as in config/detection.param.yaml."),
+    "monitor": ("true", "Run the safety monitor, and the supervisor that caps the speed or stops the vehicle."),
     "record_to": ("", "Folder to record results and stage records into. Empty: record nothing."),
     "parameters_file": ("", "ROS parameter file that is stronger than those in config/."),
     "node_parameters": ("{}", "Parameters that are stronger still, as YAML: '{detection: {threads: 2}}'."),
@@ -42,7 +43,8 @@ ARGUMENTS = {
 
 def parameters(name, arguments):
     """Return what the launch arguments say for the node ``name``."""
-    values = {"stages_file": arguments["stages_file"], "recorded": bool(arguments["record_to"])}
+    values = {"stages_file": arguments["stages_file"], "recorded": bool(arguments["record_to"]),
+              "monitor": monitored(arguments)}
     if arguments["source"] != LIVE_SOURCE:
         values["readers_timeout_s"] = READERS_TIMEOUT_S
     if name == "detection":
@@ -54,6 +56,11 @@ def parameters(name, arguments):
     # Left to itself, launch would turn a string that looks like a number into one.
     return {key: ParameterValue(value, value_type=str) if isinstance(value, str) else value
             for key, value in values.items()}
+
+
+def monitored(arguments):
+    """Whether the safety monitor and its supervisor are part of the run."""
+    return yaml.safe_load(arguments["monitor"]) is True
 
 
 def nodes(table, arguments):
@@ -78,7 +85,8 @@ def nodes(table, arguments):
         return Shutdown(reason=f"{name} has ended")
 
     entries = {**table["stages"], **table.get("services", {})}
-    for name in dict.fromkeys(entry["node"] for entry in entries.values()):
+    chosen = [entry for entry in entries.values() if "part" not in entry or monitored(arguments)]
+    for name in dict.fromkeys(entry["node"] for entry in chosen):
         if name == "recorder" and not arguments["record_to"]:
             continue
         files = [str(CONFIG / (name + ".param.yaml")), arguments["parameters_file"]]

@@ -20,6 +20,7 @@ ARGUMENTS = {
     "recording": (None, "A rosbag2 (sqlite3 or MCAP), a video file, an image folder or a KITTI folder."),
     "speed": ("1.0", "Pace; 1.0 is that of the recording."),
     "lockstep": ("false", "true: each frame waits for its stages, so that two runs give the same results."),
+    "monitor": ("false", "Run the safety monitor and its supervisor, too."),
     "image_topic": ("", "Camera topic, where the recording has several."),
     "remap": ("", "Topics to read as others: FROM:=TO, separated by spaces."),
 }
@@ -28,11 +29,13 @@ ARGUMENTS = {
 
 def gather(context):
     """Hand this file's arguments on as parameters of the nodes they are for."""
-    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS if name != "monitor"}
     lockstep = yaml.safe_load(given["lockstep"]) is True
     source = {**given, "speed": float(given["speed"]), "lockstep": lockstep}
-    # Lockstep waits for no clock, so the watchdog must not either.
-    gathered = {"sensing": source, "control": {"watchdog_s": 0.0} if lockstep else {}}
+    # Lockstep waits for no clock, so watchdog and supervisor must not either.
+    waiting = {"control": {"watchdog_s": 0.0}, "safety_supervisor": {"lockstep": True},
+               "safety_monitor": {"lockstep": True}}
+    gathered = {"sensing": source, **(waiting if lockstep else {})}
     for name, values in (yaml.safe_load(context.launch_configurations.get("node_parameters", "")) or {}).items():
         gathered.setdefault(name, {}).update(values)
     context.launch_configurations["node_parameters"] = json.dumps(gathered)
@@ -48,6 +51,7 @@ def generate_launch_description():
             PythonLaunchDescriptionSource(str(PIPELINE)),
             launch_arguments={
                 "source": "replaying", "node_parameters": LaunchConfiguration("node_parameters"),
+                "monitor": LaunchConfiguration("monitor"),
             }.items(),
         ),
     ])

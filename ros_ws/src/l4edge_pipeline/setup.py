@@ -6,7 +6,8 @@ Dependencies and the ``l4edge`` command belong to the distribution ``l4edge``, s
 from setuptools import find_packages, setup
 
 NAME = "l4edge_pipeline"
-NODES = ["sensing", "replaying", "detection", "tracking", "planning", "control", "timing_monitor", "recorder"]
+NODES = ["sensing", "replaying", "detection", "tracking", "planning", "control", "timing_monitor", "recorder",
+         "safety_monitor", "safety_supervisor"]
 
 setup(
     name=NAME,

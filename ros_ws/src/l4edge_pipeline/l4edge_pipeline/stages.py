@@ -1,15 +1,17 @@
 """Reads ``stages.yaml``, the one table of stages, topics, rates and budgets."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import yaml
 
 from l4edge_perception.errors import InputError
 
 ENGINES = ("cpu", "gpu", "dla0", "dla1", "fpga")
+MONITOR = "monitor"
+"""The part of the table that can be left out: the safety monitor and the supervisor that acts on what it says."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Stage:
         queue_depth: frames that may wait; the newest wins.
         package: model package (a folder below ``models/`` or a path), for stages that run a network.
         level: operating point of the package; None: its first.
+        part: what may be left out as a whole, such as "monitor"; None: what always runs.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Stage:
     engine: str = "cpu"
     package: Optional[str] = None
     level: Optional[str] = None
+    part: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Service:
     node: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
+    part: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,20 @@ class StageTable:
     stages: Mapping[str, Stage]
     chains: Mapping[str, Chain]
     services: Mapping[str, Service]
+
+    def without(self, part: str) -> "StageTable":
+        """The table without the stages and services of that part, and without the inputs that only they write."""
+        gone: List[Any] = [entry for entry in (*self.stages.values(), *self.services.values()) if entry.part == part]
+        topics = {topic for entry in gone for topic in entry.outputs.values()}
+
+        def kept(entries: Mapping[str, Any]) -> Dict[str, Any]:
+            return {
+                name: replace(entry, inputs={k: v for k, v in entry.inputs.items() if v not in topics})
+                for name, entry in entries.items()
+                if entry.part != part
+            }
+
+        return StageTable(kept(self.stages), self.chains, kept(self.services))
 
     def predecessor(self, stage: str) -> Optional[str]:
         """The stage whose result triggers ``stage``; None for a stage that a sensor triggers."""
@@ -94,8 +113,12 @@ def configuration_folder() -> Path:
     return Path(__file__).resolve().parents[4] / "launch" / "config"
 
 
-def load_stages(path: Optional[Union[str, Path]] = None) -> StageTable:
+def load_stages(path: Optional[Union[str, Path]] = None, monitor: bool = False) -> StageTable:
     """Read and check a table of stages.
+
+    Args:
+        path: None: the table that ships.
+        monitor: whether the safety monitor and its supervisor are part of the run; else they are left out.
 
     Raises:
         InputError: the file is missing, is no YAML, or a field is missing, unknown or out of range.
@@ -122,7 +145,7 @@ def load_stages(path: Optional[Union[str, Path]] = None) -> StageTable:
         }
     table = StageTable(**tables)
     _check(table, path)
-    return table
+    return table if monitor else table.without(MONITOR)
 
 
 def _entry(kind: type, name: str, entry: Any, where: str) -> Any:

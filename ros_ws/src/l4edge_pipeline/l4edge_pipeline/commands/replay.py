@@ -23,6 +23,8 @@ from l4edge_perception.errors import InputError
 @click.option("--level", help="Operating point of the detector, and of the classifier where it has one of that name.")
 @click.option("--classifier", help="Model package that reads signs and lights: a folder, a name, or off.")
 @click.option("--classifier-level", help="Operating point of that package, where it differs.")
+@click.option("--monitor/--no-monitor", default=False, show_default=True,
+              help="Run the safety monitor and its supervisor, too.")
 @click.option("--image-topic", help="Camera topic, where the recording has several.")
 @click.option("--remap", multiple=True, metavar="FROM:=TO",
               help="Read topic FROM of the recording as TO, as `ros2 bag play` does.")
@@ -33,7 +35,7 @@ from l4edge_perception.errors import InputError
 @click.option("--no-report", is_flag=True, help="Write summary.json only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: Optional[str], level: Optional[str],
-            classifier: Optional[str], classifier_level: Optional[str], image_topic: Optional[str],
+            classifier: Optional[str], classifier_level: Optional[str], monitor: bool, image_topic: Optional[str],
             remap: Tuple[str, ...], stages: Optional[Path], params: Tuple[Path, ...],
             require: Tuple[str, ...], no_report: bool, as_json: bool) -> None:
     """Drive RECORDING through the pipeline and write a report.
@@ -55,9 +57,11 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
 
     if lockstep and speed != 1.0:
         raise InputError("--speed: has no meaning with --lockstep")
+    if monitor and speed != 1.0:
+        raise InputError("--speed: the safety monitor's supervisor judges ages; with --monitor leave it at 1")
     # Everything that can be found wrong before the first process starts is found here.
     stages = (stages or default_path()).resolve()
-    table = load_stages(stages)
+    table = load_stages(stages, monitor)
     requirements = parse_requirements(require, table)
     for path in params:
         if not path.is_file():
@@ -71,7 +75,7 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     options = ReplayOptions(
         recording=recording.resolve(), stages_file=stages, lockstep=lockstep, speed=speed, image_topic=image_topic,
         remap=remap, parameters=[path.resolve() for path in params], detector=package_folder, level=operating_point,
-        classifier=classifier, classifier_level=classifier_level,
+        classifier=classifier, classifier_level=classifier_level, monitor=monitor,
     )
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with progress_bar() as say:

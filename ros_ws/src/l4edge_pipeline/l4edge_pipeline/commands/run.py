@@ -16,12 +16,14 @@ from l4edge_perception.errors import InputError
 @click.option("--classifier-level", help="Operating point of that package, where it differs.")
 @click.option("--stages", type=click.Path(path_type=Path), help="Another table of stages.")
 @click.option("--params", multiple=True, type=click.Path(path_type=Path), help="ROS parameter file; may be repeated.")
+@click.option("--monitor/--no-monitor", default=True, show_default=True,
+              help="Run the safety monitor, and the supervisor that caps the speed or stops the vehicle.")
 @click.option("--record", is_flag=True, help="Record results and stage records below --out.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
               help="Folder that takes one folder a run, with the nodes' logs.")
 @click.option("--duration", type=click.FloatRange(min=0.1), help="Seconds to run; without it until Ctrl-C.")
 def command(detector: Optional[str], level: Optional[str], classifier: Optional[str], classifier_level: Optional[str],
-            stages: Optional[Path], params: Tuple[Path, ...], record: bool, out: Path,
+            stages: Optional[Path], params: Tuple[Path, ...], monitor: bool, record: bool, out: Path,
             duration: Optional[float]) -> None:
     """Start the pipeline on the topics that stages.yaml names, until Ctrl-C.
 
@@ -37,7 +39,7 @@ def command(detector: Optional[str], level: Optional[str], classifier: Optional[
     from l4edge_pipeline.stages import default_path, load_stages
 
     stages = (stages or default_path()).resolve()
-    table = load_stages(stages)
+    table = load_stages(stages, monitor)
     for path in params:
         if not path.is_file():
             raise InputError(f"{path}: no such parameter file")
@@ -59,7 +61,7 @@ def command(detector: Optional[str], level: Optional[str], classifier: Optional[
         graph = Graph(group, stages, [path.resolve() for path in params])
 
         def start(name: str) -> None:
-            graph.start(name, values.get(name))
+            graph.start(name, {"monitor": monitor, **values.get(name, {})})
 
         for name in reversed(nodes):
             start(name)

@@ -11,6 +11,9 @@ from l4edge_pipeline.control.config import ControllerConfig
 from l4edge_pipeline.control.steering import nearest_point, steering_angle
 from l4edge_pipeline.planning.motion import carried_on, is_finite
 
+_STANDING_GAP_M = 0.5  # a trajectory that ends nearer than this is at its end
+_CLEARLY_HARDER = 1.2  # less than this share beyond comfortable braking is not worth leaving comfort for
+
 
 @dataclass(frozen=True)
 class ControllerState:
@@ -32,7 +35,7 @@ class ControllerState:
 
 
 class Controller:
-    """Follows trajectories; without a usable one it brakes comfortably along the last one and then stands.
+    """Follows trajectories; without a usable one, or when told to stop, it brakes along the last one and then stands.
 
     A command depends on the arguments, the configuration and ``state`` alone; no clock is read.
 
@@ -45,7 +48,9 @@ class Controller:
         self.config = config
         self.state = ControllerState()
 
-    def command(self, trajectory: Optional[Trajectory], ego: Optional[EgoState], stamp_ns: int) -> ControlCommand:
+    def command(
+        self, trajectory: Optional[Trajectory], ego: Optional[EgoState], stamp_ns: int, halt: bool = False
+    ) -> ControlCommand:
         """Decide for the moment ``stamp_ns``.
 
         Trajectory and ego state are usable when they are finite, not too old by their stamps, and near each other.
@@ -55,9 +60,10 @@ class Controller:
             trajectory: the newest one, or None.
             ego: the newest ego state, or None.
             stamp_ns: now, on the clock of the stamps.
+            halt: the minimal-risk manoeuvre: to a standstill, whatever speed the trajectory has.
 
         Returns:
-            A command with the trajectory's stamp, or in a safe stop with ``stamp_ns``.
+            A command with the trajectory's stamp, or in a safe stop without one with ``stamp_ns``.
         """
         config = self.config
         longest = config.maximum_trajectory_age_s
@@ -74,20 +80,25 @@ class Controller:
         if not _usable_trajectory(trajectory, stamp_ns, config):
             trajectory = None
 
-        steering, near = state.steering_angle, False
+        steering, near, left = state.steering_angle, False, math.inf
         followed = trajectory or state.trajectory
         if followed is not None and ego is not None:
             pose = carried_on(ego, (stamp_ns - ego.stamp_ns) / 1e9 + config.actuation_delay_s)
             point = nearest_point(followed.positions, followed.yaws, pose, config.curvature_window_m)
             near = point.distance <= config.maximum_path_distance_m
+            if near and followed.speeds[-1] < config.standing_speed_mps:
+                left = point.ahead
             if near and point.curvature is not None:
                 steering = steering_angle(point, point.curvature, ego.speed, config)
         if trajectory is not None and ego is not None and near:
-            stamp, emergency = trajectory.stamp_ns, False
-            acceleration, speed, integral = _follow(trajectory, ego, stamp_ns, elapsed, state.integral, config)
+            stamp, emergency = trajectory.stamp_ns, halt
+            if halt:
+                acceleration, speed, integral = _halt(trajectory, ego, stamp_ns, config), 0.0, 0.0
+            else:
+                acceleration, speed, integral = _follow(trajectory, ego, stamp_ns, elapsed, state.integral, config)
         else:
             stamp, emergency = stamp_ns, True
-            acceleration, speed, integral = _safe_stop(ego, state.acceleration, config), 0.0, 0.0
+            acceleration, speed, integral = _safe_stop(ego, state.acceleration, left, config), 0.0, 0.0
             trajectory = state.trajectory
         steering = _towards(state.steering_angle, steering, config.maximum_steering_rate_radps * elapsed)
         acceleration = _towards(state.acceleration, acceleration, config.maximum_jerk_mps3 * elapsed)
@@ -130,11 +141,28 @@ def _follow(
     return limited, aimed, integral
 
 
-def _safe_stop(ego: Optional[EgoState], acceleration: float, config: ControllerConfig) -> float:
-    """Brake comfortably, or go on braking as hard as before, to a standstill; then hold the vehicle there."""
+def _halt(trajectory: Trajectory, ego: EgoState, stamp_ns: int, config: ControllerConfig) -> float:
+    """Brake comfortably, or as hard as is planned for what is in the way, to a standstill; then hold the vehicle."""
+    if ego.speed < config.standing_speed_mps:
+        return -config.holding_deceleration_mps2
+    acting = (stamp_ns - trajectory.stamp_ns) / 1e9 + config.actuation_delay_s
+    planned = float(np.interp(acting, trajectory.times, trajectory.accelerations))
+    return max(min(-config.safe_stop_deceleration_mps2, planned), -config.maximum_deceleration_mps2)
+
+
+def _safe_stop(ego: Optional[EgoState], acceleration: float, left: float, config: ControllerConfig) -> float:
+    """Brake to a standstill and hold the vehicle there.
+
+    Comfortably, or as hard as before, or as hard as it takes to stand where the last trajectory would have stood
+    (``left`` metres ahead): what it stopped for is still there, though nobody sees it any more.
+    """
     if ego is not None and ego.speed < config.standing_speed_mps:
         return -config.holding_deceleration_mps2
-    return min(-config.safe_stop_deceleration_mps2, acceleration)
+    comfortable = config.safe_stop_deceleration_mps2
+    needed = 0.0 if ego is None else ego.speed**2 / (2 * max(left, _STANDING_GAP_M))
+    if needed < comfortable * _CLEARLY_HARDER:
+        needed = comfortable
+    return max(min(-needed, acceleration), -config.maximum_deceleration_mps2)
 
 
 def _usable_ego(ego: Optional[EgoState], stamp_ns: int, config: ControllerConfig) -> bool:

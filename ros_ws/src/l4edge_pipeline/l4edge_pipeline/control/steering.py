@@ -17,12 +17,14 @@ class PathPoint(NamedTuple):
         offset: the same with a sign, left of the path positive, sideways only before the start and behind the end.
         heading_error: vehicle's yaw minus the path's, radians.
         curvature: of the path from here on, 1/m, left positive, or None where the path is too short to have one.
+        ahead: metres of path left from here on.
     """
 
     distance: float
     offset: float
     heading_error: float
     curvature: Optional[float]
+    ahead: float
 
 
 def nearest_point(positions: np.ndarray, yaws: np.ndarray, ego: EgoState, curvature_window: float) -> PathPoint:
@@ -37,7 +39,7 @@ def nearest_point(positions: np.ndarray, yaws: np.ndarray, ego: EgoState, curvat
     distances = np.concatenate([[0.0], np.cumsum(lengths)])
     if distances[-1] < curvature_window:
         away = math.hypot(ego.x - positions[0, 0], ego.y - positions[0, 1])
-        return PathPoint(away, 0.0, math.remainder(ego.yaw - float(yaws[0]), 2 * math.pi), None)
+        return PathPoint(away, 0.0, math.remainder(ego.yaw - float(yaws[0]), 2 * math.pi), None, float(distances[-1]))
     kept = np.flatnonzero(lengths > 0)
     starts, lengths = positions[kept], lengths[kept]
     tangents = (positions[kept + 1] - starts) / lengths[:, None]
@@ -56,6 +58,7 @@ def nearest_point(positions: np.ndarray, yaws: np.ndarray, ego: EgoState, curvat
         offset=float(across[piece]),
         heading_error=math.remainder(ego.yaw - float(yaw), 2 * math.pi),
         curvature=float(yaw_last - yaw_first) / curvature_window,
+        ahead=float(distances[-1]) - here,
     )
 
 

@@ -3,12 +3,16 @@
 import time
 from typing import List, Optional
 
+from l4edge_perception.safety_types import State
 from l4edge_perception.types import ControlCommand, Trajectory
 from l4edge_pipeline.control import Controller, ControllerConfig
-from l4edge_pipeline.nodes.inputs import ego_input
+from l4edge_pipeline.nodes.inputs import StatusInput, ego_input
 from l4edge_pipeline.nodes.parameters import configure, declare
 from l4edge_pipeline.nodes.runtime import run_node
 from l4edge_pipeline.nodes.stage_node import StageNode
+
+SKIPPED_PERIODS = 1.5
+"""Without a trajectory for so long, the minimal-risk manoeuvre goes on without the planner."""
 
 
 class ControlNode(StageNode):
@@ -18,6 +22,7 @@ class ControlNode(StageNode):
         super().__init__("control")
         self.controller = Controller(configure(self, ControllerConfig))
         self.ego = ego_input(self, self.stage.inputs["odometry"])
+        self.status = StatusInput(self, self.stage.inputs.get("status"))
         self.last_stamp_ns = 0
         self.last_arrival_ns = time.monotonic_ns()
         # Seconds without a trajectory before the vehicle is stopped; 0: never (lockstep replay waits for no clock).
@@ -30,12 +35,21 @@ class ControlNode(StageNode):
         """Follow the trajectory."""
         self.last_stamp_ns = value.stamp_ns
         self.last_arrival_ns = time.monotonic_ns()
-        return self.controller.command(value, self.ego.take(), value.stamp_ns)
+        return self.controller.command(value, self.ego.take(), value.stamp_ns, self._halts(value.stamp_ns))
+
+    def _halts(self, stamp_ns: int) -> bool:
+        status = self.status.take(stamp_ns)
+        return status is not None and status.state == State.MINIMAL_RISK_MANOEUVRE
 
     def _watch(self) -> None:
+        """Stop the vehicle when no trajectory comes: after a while, or at once when the supervisor says so."""
+        if not self.last_stamp_ns:
+            return
         silent_ns = time.monotonic_ns() - self.last_arrival_ns
-        if self.last_stamp_ns and silent_ns > self.watchdog_s * 1e9:
-            self.publish(self.controller.command(None, self.ego.take(), self.last_stamp_ns + silent_ns))
+        now_ns = self.last_stamp_ns + silent_ns
+        late = silent_ns > SKIPPED_PERIODS * 1e9 / self.stage.rate_hz
+        if silent_ns > self.watchdog_s * 1e9 or (late and self._halts(now_ns)):
+            self.publish(self.controller.command(None, self.ego.take(), now_ns, halt=True))
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

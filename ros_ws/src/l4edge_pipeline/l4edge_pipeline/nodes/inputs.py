@@ -6,10 +6,12 @@ from typing import Any, Optional
 from rclpy.node import Node
 
 from l4edge_perception.recordings.cameras import StaticTransforms, from_camera_info
+from l4edge_perception.safety_types import SafetyStatus
 from l4edge_perception.types import CameraModel
 from l4edge_pipeline.nodes.interfaces import MESSAGE_TYPES
 from l4edge_pipeline.nodes.quality import LATCHED, NEWEST
-from l4edge_pipeline.nodes.stage_node import LatestInput
+from l4edge_pipeline.nodes.stage_node import FrameDroppedError, LatestInput, PipelineNode
+from l4edge_pipeline.safety.obedience import SILENT, Obedience
 
 
 def ego_input(node: Node, topic: str) -> LatestInput:
@@ -20,6 +22,24 @@ def ego_input(node: Node, topic: str) -> LatestInput:
 def route_input(node: Node, topic: str) -> LatestInput:
     """The lane to follow, ``Route``; the same object as long as it is the same route."""
     return LatestInput(node, MESSAGE_TYPES["route"], topic, LATCHED)
+
+
+class StatusInput:
+    """The safety status that holds for a frame; where no supervisor is part of the run, always None."""
+
+    def __init__(self, node: PipelineNode, topic: Optional[str]):
+        self._newest = LatestInput(node, MESSAGE_TYPES["status"], topic, NEWEST) if topic else None
+        self._obedience = Obedience()
+
+    def take(self, stamp_ns: int) -> Optional[SafetyStatus]:
+        """The status to obey for the frame of this stamp; one that is too old or cannot be read stops the vehicle."""
+        if self._newest is None:
+            return None
+        try:
+            status = self._newest.take()
+        except FrameDroppedError:
+            return SILENT
+        return self._obedience.obeyed(status, stamp_ns)
 
 
 class CameraInput:

@@ -6,6 +6,8 @@ from l4edge_msgs.msg import (
     Detection2DArray,
     GroundTruthArray,
     Route,
+    SafetyStatus,
+    SafetyVerdict,
     SharedFrame,
     StageRecord,
     TrackedObjectArray,
@@ -27,6 +29,8 @@ MESSAGE_TYPES = {
     "trajectory": Trajectory,
     "command": ControlCommand,
     "records": StageRecord,
+    "verdict": SafetyVerdict,
+    "status": SafetyStatus,
 }
 
 LATCHED_ROLES = frozenset({"camera", "camera_pose", "route"})

@@ -3,7 +3,7 @@
 from typing import List, Optional
 
 from l4edge_perception.types import Tracks, Trajectory
-from l4edge_pipeline.nodes.inputs import ego_input, route_input
+from l4edge_pipeline.nodes.inputs import StatusInput, ego_input, route_input
 from l4edge_pipeline.nodes.parameters import configure
 from l4edge_pipeline.nodes.runtime import run_node
 from l4edge_pipeline.nodes.stage_node import StageNode
@@ -18,11 +18,12 @@ class PlanningNode(StageNode):
         self.planner = Planner(configure(self, PlannerConfig))
         self.ego = ego_input(self, self.stage.inputs["odometry"])
         self.route = route_input(self, self.stage.inputs["route"])
+        self.status = StatusInput(self, self.stage.inputs.get("status"))
         self.start()
 
     def process(self, value: Tracks) -> Trajectory:
         """Plan for these tracks."""
-        return self.planner.plan(value, self.ego.take(), self.route.take())
+        return self.planner.plan(value, self.ego.take(), self.route.take(), self.status.take(value.stamp_ns))
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

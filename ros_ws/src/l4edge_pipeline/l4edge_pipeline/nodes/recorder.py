@@ -39,7 +39,8 @@ class RecorderNode(PipelineNode):
         results = self._bags.enter_context(BagWriter(Path(folder, "bag"), overwrite=True))
         timing = self._bags.enter_context(BagWriter(Path(folder, "timing"), overwrite=True))
         self._topics: List[Tuple[PolledSubscription, ReorderWindow, int]] = []
-        outputs = [item for stage in self.table.stages.values() for item in stage.outputs.items()]
+        writers: List[Any] = [*self.table.stages.values(), *self.table.services.values()]
+        outputs = [item for writer in writers for item in writer.outputs.items() if item[0] in MESSAGE_TYPES]
         self._windows = [
             self._record(results, [item for item in outputs if item[0] not in UNRECORDED_ROLES]),
             self._record(timing, list(self.table.services["recorder"].inputs.items())),

@@ -63,7 +63,9 @@ class PipelineNode(Node):
     def __init__(self, name: str):
         super().__init__(name)
         prepare(MESSAGE_TYPES.values())
-        self.table: StageTable = load_stages(declare(self, "stages_file", "") or None)
+        # Whether the safety monitor and its supervisor are part of this run.
+        self.monitored: bool = declare(self, "monitor", False)
+        self.table: StageTable = load_stages(declare(self, "stages_file", "") or None, self.monitored)
         # A replay sets these two, so that no first result is lost for want of a reader.
         self.recorded: bool = declare(self, "recorded", False)
         self.readers_timeout_s: float = declare(self, "readers_timeout_s", 0.0)
@@ -99,14 +101,15 @@ class MeteredNode(PipelineNode):
 
     def __init__(self, name: str):
         super().__init__(name)
-        if name not in self.table.stages:
-            raise InputError(f"stages.yaml: stages.{name}: missing; the node of that name needs it")
-        self.stage: Stage = self.table.stages[name]
+        stages = [stage for stage in self.table.stages.values() if stage.node == name]
+        if not stages:
+            raise InputError(f"stages.yaml: stages: no stage has node {name}; the node of that name needs one")
+        self.stage: Stage = stages[0]
         self.records_topic = self.table.services["timing_monitor"].inputs["records"]
         self.records = self.create_publisher(StageRecordMessage, self.records_topic, LOG)
         # Who waits for readers publishes nothing before they are there, so its first message is never missed.
         first_sequence = 0 if self.readers_timeout_s > 0 else None
-        self.meter = StageMeter(name, self.get_fully_qualified_name(), self._publish_record, first_sequence)
+        self.meter = StageMeter(self.stage.name, self.get_fully_qualified_name(), self._publish_record, first_sequence)
 
     def _publish_record(self, record: StageRecord) -> None:
         self.records.publish(encode(record_to_message(record)))

@@ -83,6 +83,11 @@ class PlannerConfig:
     stop_before_light_m: float = 5.0
     light_patience_s: float = 30.0
 
+    safe_stop_deceleration_mps2: float = 2.0
+    safe_stop_search_m: float = 60.0
+    safe_stop_curvature_1pm: float = 0.02
+    safe_stop_junction_m: float = 20.0
+
     plan_memory_s: float = 0.5
     plan_deviation_mps: float = 1.0
 
@@ -91,6 +96,10 @@ class PlannerConfig:
         if self.comfortable_deceleration_mps2 >= self.emergency_deceleration_mps2:
             raise InputError(
                 "planning.param.yaml: comfortable_deceleration_mps2 is not below emergency_deceleration_mps2; lower it"
+            )
+        if self.safe_stop_deceleration_mps2 > self.comfortable_deceleration_mps2:
+            raise InputError(
+                "planning.param.yaml: safe_stop_deceleration_mps2 is above comfortable_deceleration_mps2; lower it"
             )
         if self.coolness > 1:
             raise InputError(f"planning.param.yaml: coolness is {self.coolness}; give at most 1")

@@ -6,13 +6,15 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from l4edge_perception.safety_types import SafetyStatus, State
 from l4edge_perception.types import EgoState, Route, Tracks, Trajectory
 from l4edge_pipeline.planning.config import PlannerConfig
 from l4edge_pipeline.planning.motion import carried_on, is_finite, wrapped
 from l4edge_pipeline.planning.obstacles import obstacles_ahead, unplaced
 from l4edge_pipeline.planning.path import drive_path, lateral_return
-from l4edge_pipeline.planning.reasons import NO_ODOMETRY, NO_ROUTE, OFF_ROUTE, STALE_ODOMETRY
+from l4edge_pipeline.planning.reasons import MINIMAL_RISK, NO_ODOMETRY, NO_ROUTE, OFF_ROUTE, STALE_ODOMETRY
 from l4edge_pipeline.planning.route import RouteLine, route_line, straight_line
+from l4edge_pipeline.planning.safe_stop import stop_obstacle, stop_place
 from l4edge_pipeline.planning.signals import Place as SignalPlace
 from l4edge_pipeline.planning.signals import Signal, heed
 from l4edge_pipeline.planning.speed import AllowedSpeed, allowed_speed, speed_profile
@@ -29,12 +31,14 @@ class PlannerState:
         trajectory: the last one, or None.
         unplaced_objects: possible obstacles of the last frame that were left out, their position being unknown.
         signals: stop signs and lights on the way.
+        safe_stop: arc length at which the front bumper is to stop in the safety state DEGRADED, or None.
     """
 
     arc_length: Optional[float] = None
     trajectory: Optional[Trajectory] = None
     unplaced_objects: int = 0
     signals: Tuple[Signal, ...] = ()
+    safe_stop: Optional[float] = None
 
 
 class _Place(NamedTuple):
@@ -64,8 +68,11 @@ class Planner:
         self._route: Optional[Route] = None
         self._line: Optional[RouteLine] = None
         self._allowed: Optional[AllowedSpeed] = None
+        self._careful: Optional[PlannerConfig] = None
 
-    def plan(self, tracks: Tracks, ego: Optional[EgoState], route: Optional[Route]) -> Trajectory:
+    def plan(
+        self, tracks: Tracks, ego: Optional[EgoState], route: Optional[Route], status: Optional[SafetyStatus] = None
+    ) -> Trajectory:
         """Plan from the stamp of ``tracks``.
 
         A fault of the inputs ends in a trajectory that brakes to a standstill and names the fault as its reason.
@@ -74,13 +81,15 @@ class Planner:
             tracks: objects at ``tracks.stamp_ns``; those without a finite position are left out and counted.
             ego: newest ego state, or None.
             route: the lane to follow, or None. The same object handed in again costs nothing.
+            status: what the supervisor allows; None: no supervisor is part of the run.
         """
-        config = self.config
+        state = status.state if status else State.NOMINAL
+        config = self._with_headway(status.minimum_time_gap if status else 0.0)
         self._take_route(route)
         missing = int(np.count_nonzero(unplaced(tracks)))
         if ego is None or not is_finite(ego):
             trajectory = _standing(tracks.stamp_ns, config)
-            self.state = PlannerState(self.state.arc_length, trajectory, missing, self.state.signals)
+            self.state = replace(self.state, trajectory=trajectory, unplaced_objects=missing)
             return trajectory
 
         age = (tracks.stamp_ns - ego.stamp_ns) / 1e9
@@ -88,7 +97,8 @@ class Planner:
         ego = carried_on(ego, math.copysign(min(abs(age), config.maximum_odometry_age_s), age))
         place = self._place(ego)
         fault = STALE_ODOMETRY if stale else place.fault
-        allowed = _standstill(place.line) if fault else place.allowed
+        halting = state == State.MINIMAL_RISK_MANOEUVRE
+        allowed = _standstill(place.line) if fault or halting else place.allowed
 
         curvature = float(place.line.poses(np.array([place.s]))[2][0])
         back = lateral_return(place.s, place.offset, place.heading_error, curvature, ego.speed, config)
@@ -98,10 +108,16 @@ class Planner:
         signals: Tuple[Signal, ...] = ()
         if not place.fault:
             where = SignalPlace(place.s + config.front_m, place.s + config.camera_m, max(ego.speed, 0.0))
-            signals, stops = heed(self.state.signals, tracks, place.line, where, config)
+            signals, stops = heed(
+                self.state.signals, tracks, place.line, where, config, believed=state < State.DEGRADED
+            )
             obstacles = obstacles + stops
+        stop = self._safe_stop(state, place, ego.speed, tracks, signals)
+        if stop is not None:
+            obstacles = [*obstacles, stop_obstacle(stop, config)]
         start = self._acceleration(tracks.stamp_ns, ego)
-        profile = speed_profile(path, allowed, obstacles, ego.speed, start, config)
+        cap = status.speed_cap if status and State.NOMINAL < state < State.MINIMAL_RISK_MANOEUVRE else math.inf
+        profile = speed_profile(path, allowed, obstacles, ego.speed, start, config, cap)
         trajectory = Trajectory(
             stamp_ns=tracks.stamp_ns,
             times=profile.times,
@@ -111,11 +127,31 @@ class Planner:
             yaws=np.interp(profile.distances, path.distances, path.yaws),
             speeds=profile.speeds,
             accelerations=profile.accelerations,
-            reason=fault or profile.reason,
+            reason=fault or (MINIMAL_RISK if halting else profile.reason),
             obstacle_id=profile.obstacle_id,
         )
-        self.state = PlannerState(None if place.fault else place.s, trajectory, missing, signals)
+        self.state = PlannerState(None if place.fault else place.s, trajectory, missing, signals, stop)
         return trajectory
+
+    def _with_headway(self, time_gap_s: float) -> PlannerConfig:
+        """The configuration with at least this time gap; made once for each."""
+        if time_gap_s <= self.config.time_gap_s:
+            return self.config
+        if self._careful is None or self._careful.time_gap_s != time_gap_s:
+            self._careful = replace(self.config, time_gap_s=time_gap_s)
+        return self._careful
+
+    def _safe_stop(
+        self, state: State, place: _Place, speed: float, tracks: Tracks, signals: Tuple[Signal, ...]
+    ) -> Optional[float]:
+        """Where DEGRADED stops: chosen once, and again where the vehicle has driven past it."""
+        if state != State.DEGRADED or place.fault:
+            return None
+        chosen, front = self.state.safe_stop, place.s + self.config.front_m
+        if chosen is not None and front < chosen + self.config.restart_distance_m:
+            return chosen
+        lines = [signal.s for signal in signals]
+        return stop_place(place.line, front, speed, tracks, lines, self.config)
 
     def _take_route(self, route: Optional[Route]) -> None:
         if route is self._route:
@@ -124,7 +160,7 @@ class Planner:
             config = self.config
             self._line = route_line(route, config.maximum_speed_mps, config.curvature_window_m) if route else None
             self._allowed = allowed_speed(self._line, config) if self._line else None
-            self.state = replace(self.state, arc_length=None, signals=())
+            self.state = replace(self.state, arc_length=None, signals=(), safe_stop=None)
         self._route = route
 
     def _place(self, ego: EgoState) -> _Place:

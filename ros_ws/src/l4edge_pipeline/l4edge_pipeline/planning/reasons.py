@@ -9,6 +9,10 @@ STOP_SIGN = "stop_sign"  # a stop sign ahead at which the vehicle has not yet st
 RED_LIGHT = "red_light"  # a red light ahead, or an amber one before which it can stop comfortably
 ARRIVE = "arrive"  # the end of the route
 
+CAUTION = "caution"  # the speed cap of the safety state CAUTION or DEGRADED
+SAFE_STOP = "safe_stop"  # DEGRADED: the place chosen to stop at
+MINIMAL_RISK = "minimal_risk"  # MINIMAL_RISK_MANOEUVRE: to a standstill, here
+
 # The reasons below are faults: the vehicle brakes comfortably to a standstill.
 NO_ROUTE = "no_route"  # none yet, or one that cannot be driven (fewer than two points, a value that is not finite)
 OFF_ROUTE = "off_route"  # too far from the centre line, or across it
@@ -17,5 +21,6 @@ STALE_ODOMETRY = "stale_odometry"  # its stamp is too far from the image's
 
 REASONS = (
     *(CRUISE, CURVE, FOLLOW, STOP, YIELD, STOP_SIGN, RED_LIGHT, ARRIVE),
+    *(CAUTION, SAFE_STOP, MINIMAL_RISK),
     *(NO_ROUTE, OFF_ROUTE, NO_ODOMETRY, STALE_ODOMETRY),
 )

@@ -55,7 +55,12 @@ class Place(NamedTuple):
 
 
 def heed(
-    known: Sequence[Signal], tracks: Tracks, line: RouteLine, place: Place, config: PlannerConfig
+    known: Sequence[Signal],
+    tracks: Tracks,
+    line: RouteLine,
+    place: Place,
+    config: PlannerConfig,
+    believed: bool = True,
 ) -> Tuple[Tuple[Signal, ...], List[Obstacle]]:
     """The signals of the last frame and what the tracks say of them now.
 
@@ -65,6 +70,7 @@ def heed(
         line: the route.
         place: of the vehicle on it.
         config: ranges, probabilities and distances.
+        believed: whether what a light is read as counts; else every light is stopped for where that is comfortable.
 
     Returns:
         The signals to hand to the next call, and standing obstacles where the vehicle must stop.
@@ -76,6 +82,8 @@ def heed(
     green_ahead = [
         one.s for one in signals if one.shown == _GREEN and one.kind == RED_LIGHT and one.seen_ns == tracks.stamp_ns
     ]
+    if not believed:
+        green_ahead, signals = [], [_as_red(signal) for signal in signals]
     signals = [_decided(signal, green_ahead, place, tracks.stamp_ns, config) for signal in signals]
     return tuple(signals), [_obstacle(signal, config) for signal in signals if signal.committed]
 
@@ -146,6 +154,11 @@ def _decided(
         return replace(signal, committed=False)
     limit = config.comfortable_deceleration_mps2 if signal.shown == _AMBER else config.emergency_deceleration_mps2
     return replace(signal, committed=signal.committed or needed <= limit)
+
+
+def _as_red(signal: Signal) -> Signal:
+    """Whatever the light is read as, it may be red; but nobody brakes hard for a word that is not relied on."""
+    return replace(signal, shown=_AMBER) if signal.kind == RED_LIGHT and signal.shown != _RED else signal
 
 
 def _stop_sign(

@@ -8,7 +8,7 @@ import numpy as np
 from l4edge_pipeline.planning.config import PlannerConfig
 from l4edge_pipeline.planning.obstacles import Obstacle
 from l4edge_pipeline.planning.path import Path
-from l4edge_pipeline.planning.reasons import ARRIVE, CRUISE, CURVE, FOLLOW, STOP, YIELD
+from l4edge_pipeline.planning.reasons import ARRIVE, CAUTION, CRUISE, CURVE, FOLLOW, STOP, YIELD
 from l4edge_pipeline.planning.route import RouteLine
 
 _CAUSES = (CRUISE, CURVE, ARRIVE)
@@ -96,6 +96,7 @@ def speed_profile(
     speed: float,
     acceleration: float,
     config: PlannerConfig,
+    cap: float = math.inf,
 ) -> SpeedProfile:
     """Simulate the vehicle along ``path``: at each step the lowest acceleration of all laws, within comfort's jerk.
 
@@ -105,6 +106,7 @@ def speed_profile(
         obstacles: objects to yield to; they keep their speed along the centre line.
         speed, acceleration: of the vehicle at the path's start.
         config: limits.
+        cap: speed that the safety state allows, metres per second; a faster vehicle comes down to it gently.
     """
     cells = np.arange(int(path.distances[-1]) + 1)  # one a metre
     arc_lengths = np.interp(cells, path.distances, path.s)
@@ -118,6 +120,10 @@ def speed_profile(
     for now, then in zip(times, times[1:]):
         distance, speed = distances[-1], speeds[-1]
         road = target = _road_acceleration(table, distance, speed, config)
+        gentle = (cap - speed) / config.speed_response_s
+        capped = gentle < road
+        if capped:
+            road = target = min(road, max(gentle, -config.anticipated_deceleration_mps2))
         binding: Optional[Obstacle] = None
         for near, obstacle in ahead:
             gap = near + obstacle.speed * now - distance
@@ -126,8 +132,9 @@ def speed_profile(
                 target, binding = asked, obstacle
         if now == 0:
             binding = binding if road - target > _NOTICEABLE_MPS2 else None
-            reason = _reason(binding, road, allowed, path.s[0] + speed * config.speed_response_s, config)
-            obstacle_id = binding.track_id if binding else None
+            ahead_s = path.s[0] + speed * config.speed_response_s
+            reason = CAUTION if capped and binding is None else _reason(binding, road, allowed, ahead_s, config)
+            obstacle_id = binding.track_id if binding is not None and binding.track_id >= 0 else None
         next_speed = max(speed + _within_jerk(acceleration, target, then - now, config) * (then - now), 0.0)
         acceleration = (next_speed - speed) / (then - now)
         distances.append(distance + (speed + next_speed) / 2 * (then - now))

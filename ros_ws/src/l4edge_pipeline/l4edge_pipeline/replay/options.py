@@ -21,6 +21,7 @@ class ReplayOptions:
         parameters: extra ROS parameter files.
         detector, level: model package and operating point instead of those of the table.
         classifier, classifier_level: the same of the package that reads signs and lights; "off" for none.
+        monitor: whether the safety monitor and its supervisor run, too.
     """
 
     recording: Path
@@ -34,6 +35,7 @@ class ReplayOptions:
     level: Optional[str] = None
     classifier: Optional[str] = None
     classifier_level: Optional[str] = None
+    monitor: bool = False
 
 
 def parse_remapping(pairs: Sequence[str]) -> Dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import select
 import time
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Callable, Dict, Mapping
 
 from l4edge_perception.errors import InputError
 from l4edge_pipeline.replay.graph import Graph, Value, environment, stopping_order
@@ -30,13 +30,17 @@ def replay(options: ReplayOptions, folder: Path, on_progress: Callable[[int], No
     Raises:
         InputError: a node could not start or died; no bag of this run is left that looks whole.
     """
-    table = load_stages(options.stages_file)
+    table = load_stages(options.stages_file, options.monitor)
     logs = folder / "logs"
     with ProcessGroup(logs, environment(logs)) as group:
         graph = Graph(group, options.stages_file, options.parameters)
-        shared = {"recorded": True, "readers_timeout_s": READERS_TIMEOUT_S}
-        graph.start("recorder", {"folder": str(folder)})
-        graph.start("timing_monitor")
+        shared: Dict[str, Value] = {
+            "recorded": True, "readers_timeout_s": READERS_TIMEOUT_S, "monitor": options.monitor
+        }
+        graph.start("recorder", {"folder": str(folder), "monitor": options.monitor})
+        for service in table.services.values():
+            if service.node != "recorder":
+                graph.start(service.node, {"monitor": options.monitor, **_own_parameters(service.name, options)})
         for name, stage in table.stages.items():
             if name != "sensing":
                 graph.start(stage.node, {**shared, **_own_parameters(name, options)})
@@ -60,6 +64,8 @@ def _own_parameters(stage: str, options: ReplayOptions) -> Mapping[str, Value]:
         return {name: value for name, value in values.items() if value}
     if stage == "control" and options.lockstep:
         return {"watchdog_s": 0.0}
+    if stage in ("safety", "supervisor"):
+        return {"lockstep": options.lockstep}
     return {}
 
 

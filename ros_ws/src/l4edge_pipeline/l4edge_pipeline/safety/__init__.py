@@ -1,0 +1,1 @@
+"""What the vehicle does about its own faults and about what the safety monitor says; docs/safety.md explains it."""

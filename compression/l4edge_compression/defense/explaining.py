@@ -1,7 +1,7 @@
 """Which box explains which, and what follows for objects that a patch may hide; the proof is in :mod:`.objects`."""
 
 from dataclasses import dataclass
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import Any, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -17,21 +17,24 @@ SAME_OBJECT = 0.5
 
 
 @dataclass(frozen=True)
-class LineMaskSettings:
-    """How line masks look and judge.
+class ObjectMaskSettings:
+    """How masks look and judge.
 
     Attributes:
         columns, rows: evenly spaced lines; each costs two passes of the detector.
+        window_columns, window_rows: windows of the covering set of the largest patch, one pass each; 0 for none.
         patches: sizes that certificates are made out for, side of a square in pixels of the network's input, rising.
         masked_score: lowest score of a box in a masked view that counts. Higher: fewer false alarms and certificates.
         explained: share of a masked box inside a box of its group from which that one explains it, 0..1.
         covered: share of an object that the output must cover for the object to count as found, 0..1.
-        visible: share of an assumed object that a half plane must leave for a free-space cell to count as seen.
+        visible: share of an assumed object that a mask must leave for a free-space cell to count as seen.
         groups: for each of ``OBJECT_CLASSES``, which classes may stand for each other.
     """
 
     columns: int = 3
     rows: int = 3
+    window_columns: int = 0
+    window_rows: int = 0
     patches: Tuple[int, ...] = (16, 32, 48)
     masked_score: float = 0.5
     explained: float = 0.6
@@ -43,9 +46,9 @@ class LineMaskSettings:
         for name in ("masked_score", "explained", "covered", "visible"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
-                raise InputError(f"line masks: {name} {value!r} is no number from 0 to 1")
+                raise InputError(f"object masks: {name} {value!r} is no number from 0 to 1")
         if len(self.groups) != len(OBJECT_CLASSES):
-            raise InputError(f"line masks: {len(self.groups)} groups for {len(OBJECT_CLASSES)} classes")
+            raise InputError(f"object masks: {len(self.groups)} groups for {len(OBJECT_CLASSES)} classes")
 
 
 class MaskedBoxes(NamedTuple):
@@ -53,7 +56,7 @@ class MaskedBoxes(NamedTuple):
 
     Attributes:
         boxes: (K, 4) float64, pixels of the network's input. scores: (K,). class_ids: (K,).
-        views: (K,) int64, index of the half plane that was erased.
+        views: (K,) int64, index of the mask.
     """
 
     boxes: np.ndarray
@@ -81,7 +84,7 @@ def guaranteed(
     class_ids: np.ndarray,
     base_boxes: np.ndarray,
     base_class_ids: np.ndarray,
-    settings: LineMaskSettings,
+    settings: ObjectMaskSettings,
 ) -> np.ndarray:
     """(N, views) bool: whether each of N objects is guaranteed when a patch lies inside what a view erased."""
     groups = np.array(settings.groups)
@@ -104,7 +107,7 @@ def guaranteed(
 
 
 def unexplained(
-    masked: MaskedBoxes, base_boxes: np.ndarray, base_class_ids: np.ndarray, settings: LineMaskSettings
+    masked: MaskedBoxes, base_boxes: np.ndarray, base_class_ids: np.ndarray, settings: ObjectMaskSettings
 ) -> np.ndarray:
     """(H,) indices of the masked boxes that are put out: largest first, each that nothing put out before explains."""
     explained = np.any(explanations(masked.boxes, masked.class_ids, base_boxes, base_class_ids, settings), axis=1)
@@ -118,17 +121,19 @@ def unexplained(
 
 
 def explanations(
-    boxes: np.ndarray, class_ids: np.ndarray, by: np.ndarray, by_class_ids: np.ndarray, settings: LineMaskSettings
+    boxes: np.ndarray, class_ids: np.ndarray, by: np.ndarray, by_class_ids: np.ndarray, settings: ObjectMaskSettings
 ) -> np.ndarray:
     """(K, B) bool: enough of each of K boxes lies inside each of B boxes of its group."""
     groups = np.array(settings.groups)
-    same = groups[np.asarray(class_ids, np.int64)][:, None] == groups[np.asarray(by_class_ids, np.int64)][None]
-    return np.asarray(same & (intersections(boxes, by) >= settings.explained * areas(boxes)[:, None]))
+    own = groups[np.asarray(class_ids, np.int64)]
+    others = groups[np.asarray(by_class_ids, np.int64)]
+    inside: Any = intersections(boxes, by) >= settings.explained * areas(boxes)[:, None]
+    return np.logical_and(np.equal.outer(own, others), inside)
 
 
 def touched(boxes: np.ndarray, by: np.ndarray) -> np.ndarray:
     """(N,) bool: which boxes any of the others overlaps."""
-    return (intersections(boxes, by) > 0).any(axis=1)
+    return np.any(np.greater(intersections(boxes, by), 0), axis=1)
 
 
 def intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Cells in which an object of an assumed size would be detected or alerted, whatever one patch shows.
 
-A cell is certified for a patch position when some half plane that erases the patch leaves enough of the assumed object
+A cell is certified for a patch position when some mask that erases the patch leaves enough of the assumed object
 in view. What the detector then sees of the object is not the patch's doing. Whether it sees it, is the detector's own
 recall for objects of which a part is erased: that is measured (docs/objects_certification.md), not proved.
 """
@@ -11,7 +11,7 @@ from typing import Optional, Tuple
 import cv2
 import numpy as np
 
-from l4edge_compression.defense.positions import HalfPlanes
+from l4edge_compression.defense.positions import Masks
 from l4edge_perception.errors import InputError
 from l4edge_perception.types import CameraModel
 
@@ -90,11 +90,11 @@ def image_cells(picture: Tuple[int, int], rows: int, columns: int) -> Cells:
     return Cells((rows, columns), boxes, np.ones(len(boxes), bool))
 
 
-def visible_shares(boxes: np.ndarray, planes: HalfPlanes) -> np.ndarray:
-    """(N, M) share of each of N boxes (pixels of the network's input) that each of M half planes leaves in view."""
+def visible_shares(boxes: np.ndarray, masks: Masks) -> np.ndarray:
+    """(N, M) share of each of N boxes (pixels of the network's input) that each of M masks leaves in view."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    starts = np.maximum(boxes[:, None, :2], planes.windows[None, :, :2])
-    ends = np.minimum(boxes[:, None, 2:], planes.windows[None, :, 2:])
+    starts = np.maximum(boxes[:, None, :2], masks.windows[None, :, :2])
+    ends = np.minimum(boxes[:, None, 2:], masks.windows[None, :, 2:])
     erased = np.maximum(ends - starts, 0.0).prod(axis=2)
     return 1.0 - erased / np.maximum(_areas(boxes)[:, None], 1e-9)
 

@@ -1,20 +1,22 @@
-"""Half planes of a picture, and where a patch may sit that they erase whole.
+"""What of a picture is erased, and where a patch may sit so that it is erased whole.
 
-A patch position is the top left pixel of a square of p x p pixels that lies inside the picture. A half plane erases
-everything on one side of a line; erasing all that lies left of column c erases the patches with x + p <= c. The
-positions that no half plane of a given set erases are therefore one rectangle: far enough right for all that erase to
-the left, and so on. All counts below are exact counts of whole-pixel positions, without a search.
+A patch position is the top left pixel of a square of p x p pixels that lies inside the picture. A mask erases one
+window. Two kinds: half planes (everything on one side of a line: they erase patches of any size, and with them much
+else) and the windows of a covering set (:mod:`.windows`: made for one size of patch, they leave most of the picture).
+All counts of positions below are exact, without going through them one by one: along each axis only the places matter
+where some window begins or stops to hold the patch.
 
 Classes of positions as ObjectSeeker's certification counts them (Xiang et al., IEEE S&P 2023; its published code):
 over (the patch overlaps the object), close (not over, but within a tenth of the picture's size of it), far (all other).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Sequence, Tuple
+from typing import Any, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from l4edge_compression.defense.verdicts import Window
+from l4edge_compression.defense.windows import axis_windows
 from l4edge_perception.errors import InputError
 
 FAR, CLOSE, OVER = 0, 1, 2
@@ -23,22 +25,20 @@ CLOSE_SHARE = 0.1
 """Of the picture's width and height: how near a patch is that counts as close."""
 
 
-class HalfPlanes(NamedTuple):
-    """M half planes in the order in which they are to be looked at.
+class Masks(NamedTuple):
+    """M masks in the order in which they are to be looked at.
 
     Attributes:
         region: of the picture, pixels.
         windows: (M, 4) int64, what each erases, x_min y_min x_max y_max.
-        sides: (M,) int64, 0 erases left of a column, 1 right of it, 2 above a row, 3 below it.
     """
 
     region: Window
     windows: np.ndarray
-    sides: np.ndarray
 
-    def some(self, chosen: np.ndarray) -> "HalfPlanes":
+    def some(self, chosen: np.ndarray) -> "Masks":
         """Those at ``chosen`` (a mask or integer indices)."""
-        return self._replace(windows=self.windows[chosen], sides=self.sides[chosen])
+        return self._replace(windows=self.windows[chosen])
 
 
 @dataclass(frozen=True)
@@ -64,26 +64,24 @@ class PositionShares:
         return np.where(passed, np.array(self.patches), 0).max(axis=1, initial=0)
 
 
-def half_planes(region: Window, columns: int, rows: int) -> HalfPlanes:
+def half_planes(region: Window, columns: int, rows: int) -> Masks:
     """Both sides of so many evenly spaced columns and rows, the middle ones first.
 
     Raises:
-        InputError: no line at all, or more lines than pixels.
+        InputError: more lines than pixels.
     """
     x_min, y_min, x_max, y_max = region
-    if columns < 0 or rows < 0 or columns + rows == 0 or columns >= x_max - x_min or rows >= y_max - y_min:
+    if not (0 <= columns < x_max - x_min and 0 <= rows < y_max - y_min):
         raise InputError(
-            f"{columns} columns and {rows} rows: must be at least one line, and fewer than the {x_max - x_min} x "
-            f"{y_max - y_min} pixels of the picture"
+            f"{columns} columns and {rows} rows: must be at least 0 and fewer than the pixels of the picture, "
+            f"{x_max - x_min} x {y_max - y_min}"
         )
     windows = []
     for column in _middle_first(even_lines(x_min, x_max, columns)):
-        windows += [(0, (x_min, y_min, column, y_max)), (1, (column, y_min, x_max, y_max))]
+        windows += [(x_min, y_min, column, y_max), (column, y_min, x_max, y_max)]
     for row in _middle_first(even_lines(y_min, y_max, rows)):
-        windows += [(2, (x_min, y_min, x_max, row)), (3, (x_min, row, x_max, y_max))]
-    return HalfPlanes(
-        region, np.array([window for _, window in windows], np.int64), np.array([side for side, _ in windows], np.int64)
-    )
+        windows += [(x_min, y_min, x_max, row), (x_min, row, x_max, y_max)]
+    return Masks(region, np.array(windows, np.int64).reshape(-1, 4))
 
 
 def even_lines(start: int, end: int, count: int) -> Tuple[int, ...]:
@@ -91,38 +89,26 @@ def even_lines(start: int, end: int, count: int) -> Tuple[int, ...]:
     return tuple(start + round((end - start) * (index + 1) / (count + 1)) for index in range(count))
 
 
-def uncovered(planes: HalfPlanes, good: np.ndarray, patch: int) -> np.ndarray:
-    """Patch positions that no good half plane erases.
+def covering_windows(region: Window, patch: int, columns: int, rows: int) -> Masks:
+    """Windows such that a patch of that size lies wholly in one of them, wherever it is; none for 0 columns or rows.
 
-    Args:
-        planes: M half planes.
-        good: (N, M) bool, those that count for each of N things.
-        patch: pixels.
-
-    Returns:
-        (N, 4) int64 positions x_min y_min x_max y_max, the ends outside; empty where an end is not above its start.
+    Raises:
+        InputError: the patch does not fit.
     """
-    x_min, y_min, x_max, y_max = planes.region
-    left = _reach(planes, good, 0, 2, -1)
-    right = _reach(planes, good, 1, 0, 1)
-    above = _reach(planes, good, 2, 3, -1)
-    below = _reach(planes, good, 3, 1, 1)
-    return np.stack(
-        [
-            np.maximum(left - patch + 1, x_min),
-            np.maximum(above - patch + 1, y_min),
-            np.minimum(right, x_max - patch + 1),
-            np.minimum(below, y_max - patch + 1),
-        ],
-        axis=1,
-    )
+    x_min, y_min, x_max, y_max = region
+    if columns == 0 or rows == 0:
+        return Masks(region, np.zeros((0, 4), np.int64))
+    across = axis_windows(x_max - x_min, patch, columns) + x_min
+    down = axis_windows(y_max - y_min, patch, rows) + y_min
+    windows = [(x[0], y[0], x[1], y[1]) for y in _middle_first(down.tolist()) for x in _middle_first(across.tolist())]
+    return Masks(region, np.array(windows, np.int64))
 
 
-def position_shares(planes: HalfPlanes, good: np.ndarray, boxes: np.ndarray, patches: Sequence[int]) -> PositionShares:
-    """At which positions of each class, around each of N boxes, some good half plane erases the patch.
+def position_shares(masks: Masks, good: np.ndarray, boxes: np.ndarray, patches: Sequence[int]) -> PositionShares:
+    """At which positions of each class, around each of N boxes, some good mask erases the patch.
 
     Args:
-        planes: M half planes, those that were looked at.
+        masks: M masks, those that were looked at.
         good: (N, M) bool, those under which the thing at a box is guaranteed.
         boxes: (N, 4), pixels of the network's input.
         patches: sizes, pixels of the network's input, rising.
@@ -130,37 +116,64 @@ def position_shares(planes: HalfPlanes, good: np.ndarray, boxes: np.ndarray, pat
     Raises:
         InputError: a patch does not fit into the picture, or the sizes do not rise.
     """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    margin = np.array([planes.region[2] - planes.region[0], planes.region[3] - planes.region[1]]) * CLOSE_SHARE
-    near = boxes + np.concatenate([-margin, margin])
-    shares = np.empty((len(boxes), len(patches), 3), np.float32)
-    certified = np.empty((len(boxes), len(patches), 3), bool)
-    for index, patch in enumerate(check_patches(patches, planes.region)):
-        open_ones = uncovered(planes, good, patch)
-        every = all_positions(planes.region, patch)
-        missing = _by_class(open_ones, _touching(boxes, patch), _touching(near, patch))
-        whole = _by_class(np.broadcast_to(every, (len(boxes), 4)), _touching(boxes, patch), _touching(near, patch))
-        certified[:, index] = missing == 0
-        shares[:, index] = 1.0 - missing / np.maximum(whole, 1)
-    return PositionShares(tuple(patches), shares, certified)
+    safe = []
+    for patch in check_patches(patches, masks.region):
+        places, erased = erased_places(masks, patch)
+        safe.append((patch, places, good.astype(np.float32) @ erased.astype(np.float32) > 0.5))
+    return shares_of(safe, boxes, masks.region)
 
 
-def finished_share(planes: HalfPlanes, done: np.ndarray, patch: int) -> float:
-    """Share of the patch positions whose half planes have all been looked at: what is said of them is final.
+def shares_of(
+    safe: Sequence[Tuple[int, np.ndarray, np.ndarray]], boxes: np.ndarray, region: Window
+) -> PositionShares:
+    """Counts of the safe positions of each class.
 
     Args:
-        planes: all M half planes.
+        safe: for each patch, rising: its size, (E, 4) rectangles that make up all its positions, and (N, E) bool, in
+            which of them each of N things is safe.
+        boxes: (N, 4) around the things, pixels of the network's input.
+        region: of the picture.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    margin = np.array([region[2] - region[0], region[3] - region[1]]) * CLOSE_SHARE
+    near = boxes + np.concatenate([-margin, margin])
+    shares = np.empty((len(boxes), len(safe), 3), np.float32)
+    certified = np.empty((len(boxes), len(safe), 3), bool)
+    for index, (patch, places, inside) in enumerate(safe):
+        counts = _by_class(places, _touching(boxes, patch), _touching(near, patch))
+        missing = (counts * ~inside[:, :, None]).sum(axis=1)
+        certified[:, index] = missing == 0
+        shares[:, index] = 1.0 - missing / np.maximum(counts.sum(axis=1), 1)
+    return PositionShares(tuple(patch for patch, _, _ in safe), shares, certified)
+
+
+def finished_share(masks: Masks, done: np.ndarray, patch: int) -> float:
+    """Share of the patch positions whose masks have all been looked at: what is said of them is final.
+
+    Args:
+        masks: all M masks.
         done: (M,) bool.
         patch: pixels.
     """
-    left = uncovered(planes, ~np.asarray(done, bool)[None], patch)
-    return float(_count(left)[0] / _count(all_positions(planes.region, patch)[None])[0])
+    places, erased = erased_places(masks, patch)
+    counts = _count(places)
+    return float(counts[~erased[~np.asarray(done, bool)].any(axis=0)].sum() / counts.sum())
 
 
-def all_positions(region: Window, patch: int) -> np.ndarray:
-    """(4,) int64: where the top left pixel of a patch may be, the ends outside."""
-    x_min, y_min, x_max, y_max = region
-    return np.array([x_min, y_min, x_max - patch + 1, y_max - patch + 1], np.int64)
+def erased_places(masks: Masks, patch: int) -> Tuple[np.ndarray, np.ndarray]:
+    """All positions of a patch, cut into rectangles inside which every mask erases the patch everywhere or nowhere.
+
+    Returns:
+        (E, 4) int64 rectangles x_min y_min x_max y_max of positions, the ends outside; (M, E) bool, which masks erase.
+    """
+    x_min, y_min, x_max, y_max = masks.region
+    across, in_columns = _axis_places(masks.windows[:, [0, 2]], (x_min, x_max), patch)
+    down, in_rows = _axis_places(masks.windows[:, [1, 3]], (y_min, y_max), patch)
+    places = np.empty((len(down), len(across), 4), np.int64)
+    places[:, :, 0], places[:, :, 2] = across[None, :, 0], across[None, :, 1]
+    places[:, :, 1], places[:, :, 3] = down[:, None, 0], down[:, None, 1]
+    erased = in_rows[:, :, None] & in_columns[:, None, :]
+    return places.reshape(-1, 4), erased.reshape(len(masks.windows), -1)
 
 
 def check_patches(patches: Sequence[int], region: Window) -> Tuple[int, ...]:
@@ -172,36 +185,38 @@ def check_patches(patches: Sequence[int], region: Window) -> Tuple[int, ...]:
     return sizes
 
 
-def _middle_first(lines: Sequence[int]) -> Tuple[int, ...]:
-    middle = (len(lines) - 1) / 2
-    return tuple(lines[index] for index in sorted(range(len(lines)), key=lambda index: (abs(index - middle), index)))
+def _axis_places(windows: np.ndarray, ends: Tuple[int, int], patch: int) -> Tuple[np.ndarray, np.ndarray]:
+    """(K, 2) runs of positions on one axis, and (M, K) bool: in which each window [start, end) holds the patch."""
+    start, end = ends[0], ends[1] - patch + 1
+    cuts = np.unique(np.clip(np.concatenate([[start, end], windows[:, 0], windows[:, 1] - patch + 1]), start, end))
+    runs = np.stack([cuts[:-1], cuts[1:]], axis=1)
+    inside = (windows[:, :1] <= runs[None, :, 0]) & (runs[None, :, 1] <= windows[:, 1:] - patch + 1)
+    return runs, inside
 
 
-def _reach(planes: HalfPlanes, good: np.ndarray, side: int, end: int, sign: int) -> np.ndarray:
-    """(N,) how far the good half planes of one side reach; where there is none, so that nothing is erased."""
-    chosen = planes.sides == side
-    lines = planes.windows[chosen, end]
-    nothing = planes.region[(end + 2) % 4]
-    reached = np.where(good[:, chosen], lines, nothing)
-    return reached.max(axis=1, initial=nothing) if sign < 0 else reached.min(axis=1, initial=nothing)
+def _middle_first(places: Sequence[Any]) -> List[Any]:
+    middle = (len(places) - 1) / 2
+    return [places[index] for index in sorted(range(len(places)), key=lambda index: (abs(index - middle), index))]
 
 
 def _touching(boxes: np.ndarray, patch: int) -> np.ndarray:
-    """(N, 4) int64 positions at which a patch overlaps each box, the ends outside."""
+    """(N, 1, 4) int64 positions at which a patch overlaps each box, the ends outside."""
     starts = np.floor(boxes[:, :2] - patch) + 1
-    return np.concatenate([starts, np.ceil(boxes[:, 2:])], axis=1).astype(np.int64)
+    return np.concatenate([starts, np.ceil(boxes[:, 2:])], axis=1).astype(np.int64)[:, None]
 
 
-def _by_class(positions: np.ndarray, over: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """(N, 3) how many of the positions are far, close, over."""
-    touching = _count(_common(positions, over))
-    around = _count(_common(positions, near))
-    return np.stack([_count(positions) - around, around - touching, touching], axis=1)
+def _by_class(places: np.ndarray, over: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """(N, E, 3) how many positions of each rectangle are far, close, over."""
+    touching = _count(_common(places, over))
+    around = _count(_common(places, near))
+    return np.stack([_count(places) - around, around - touching, touching], axis=2)
 
 
 def _common(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])], axis=1)
+    return np.concatenate(
+        [np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1
+    )
 
 
 def _count(positions: np.ndarray) -> np.ndarray:
-    return np.maximum(positions[:, 2:] - positions[:, :2], 0).prod(axis=1)
+    return np.maximum(positions[..., 2:] - positions[..., :2], 0).prod(axis=-1)

@@ -5,14 +5,16 @@ masking is PatchCleanser (Xiang et al. 2022, USENIX Security, arXiv 2108.09135).
 has two spatial axes, with the covering set of :func:`windows.feature_windows`.
 """
 
-from typing import List, Optional, Sequence, Union
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from l4edge_compression.defense.certifier import Certifier
+from l4edge_compression.defense.judging import check_thresholds
 from l4edge_compression.defense.verdicts import Certificate, MoreTime, always
 from l4edge_compression.defense.views import Classify, Views
-from l4edge_compression.defense.windows import CoveringSet
+from l4edge_compression.defense.windows import CoveringSet, Pair
 from l4edge_perception.errors import InputError
 
 
@@ -62,3 +64,24 @@ class DoubleMask(OneMask):
     def certify_batch(self, images: Union[np.ndarray, Sequence[np.ndarray]]) -> List[Certificate]:
         """Recovery certificates of (B, ...) images."""
         return [self.certify_recovery(image) for image in images]
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """What the masks of one_mask and double_mask depend on; see :class:`OneMask`. Pairs are (y, x)."""
+
+    input_size: Pair
+    patch: Pair
+    counts: Pair
+    fill: Tuple[float, ...] = (0.0,)
+    confidence: float = 0.0
+    margin: float = 1e-3
+    layout: str = "HWC"
+
+    def __post_init__(self) -> None:
+        check_thresholds(self.confidence, self.margin, self.layout, batch=1)
+        for name in ("input_size", "patch", "counts"):
+            pair = getattr(self, name)
+            if len(pair) != 2:
+                raise InputError(f"field {name}: must be two whole numbers (y, x), is {pair!r}")
+            object.__setattr__(self, name, (pair[0], pair[1]))

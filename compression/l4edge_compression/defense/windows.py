@@ -237,13 +237,12 @@ def _try_axis(
     windows = rule(cells, shadow(patch, receptive_field, stride), budget)
     begin = np.arange(cells) * stride - padding
     start = np.arange(length - patch + 1)[:, None]
-    touched = np.logical_and(begin <= start + patch - 1, begin + receptive_field - 1 >= start)
-    first = touched.argmax(axis=1)
-    end = cells - touched[:, ::-1].argmax(axis=1)
-    held = (windows[None, :, 0] <= first[:, None]) & (end[:, None] <= windows[None, :, 1])
-    held |= ~touched.any(axis=1)[:, None]
+    touched = (begin <= start + patch - 1) & (begin + receptive_field - 1 >= start)
+    first = touched.argmax(axis=1)[:, None]
+    end = cells - touched[:, ::-1].argmax(axis=1)[:, None]
+    held = np.any((windows[:, 0] <= first) & (end <= windows[:, 1]), axis=1) | ~touched.any(axis=1)
     inside = windows.min() >= 0 and windows.max() <= cells and len(windows) <= budget
-    if held.any(axis=1).all() and inside:
+    if held.all() and inside:
         return None
     return (
         f"length {length}, patch {patch}, receptive field {receptive_field}, stride {stride}, padding {padding}, "

@@ -77,7 +77,8 @@ class StageTable:
 
     def without(self, part: str) -> "StageTable":
         """The table without the stages and services of that part, and without the inputs that only they write."""
-        gone: List[Any] = [entry for entry in (*self.stages.values(), *self.services.values()) if entry.part == part]
+        entries: List[Any] = [*self.stages.values(), *self.services.values()]
+        gone = [entry for entry in entries if entry.part == part]
         topics = {topic for entry in gone for topic in entry.outputs.values()}
 
         def kept(entries: Mapping[str, Any]) -> Dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any, Callable, List, Optional
 
-from l4edge_msgs.msg import StageRecord
+from l4edge_msgs.msg import SafetyStatus, StageRecord
 from rclpy.duration import Duration
 
 from l4edge_perception.errors import InputError
@@ -58,11 +58,17 @@ class ReplayingNode(FrameSourceNode):
         self.waiting_since = 0.0
         self.offered = 0
         self.all_records = PolledSubscription(self, StageRecord, self.records_topic, LOG)
+        self.statuses = self._statuses() if self.lockstep else None
         self.wait_for_readers({**self.outputs, "records": self.records})
 
     def _last_stage(self) -> str:
         chains = [chain.stages for chain in self.table.chains.values() if "sensing" in chain.stages]
         return chains[0][-1] if chains else "sensing"
+
+    def _statuses(self) -> Optional[PolledSubscription]:
+        """What the supervisor says: in lockstep a frame's way ends with it, since the next frame is planned under it."""
+        topics = [service.outputs["status"] for service in self.table.services.values() if "status" in service.outputs]
+        return PolledSubscription(self, SafetyStatus, topics[0], LOG) if topics else None
 
     def step(self, spin: Callable[[float], None]) -> bool:
         """Release what is due; False when the recording has been played and the stages are done with it."""
@@ -92,6 +98,8 @@ class ReplayingNode(FrameSourceNode):
     def _wait(self) -> bool:
         for serialized in self.all_records.take():
             self._on_record(serialized)
+        for serialized in self.statuses.take() if self.statuses else ():
+            self._on_status(serialized)
         time.sleep(LOOK_S)
         waited = time.monotonic() - self.waiting_since
         if self.lockstep and waited > LOCKSTEP_TIMEOUT_S:
@@ -141,7 +149,11 @@ class ReplayingNode(FrameSourceNode):
     def _on_record(self, serialized: bytes) -> None:
         record = decode(serialized, StageRecord)
         done = record.stage == self.last_stage or record.outcome == Outcome.DROPPED
-        if done and stamp_of(record.header) == self.waiting_for:
+        if done and stamp_of(record.header) == self.waiting_for and self.statuses is None:
+            self.waiting_for = None
+
+    def _on_status(self, serialized: bytes) -> None:
+        if stamp_of(decode(serialized, SafetyStatus).header) == self.waiting_for:
             self.waiting_for = None
 
     def close(self, _: Callable[[float], None]) -> None:

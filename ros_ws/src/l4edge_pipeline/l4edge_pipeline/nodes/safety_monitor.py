@@ -140,8 +140,10 @@ class SafetyMonitorNode(MeteredNode):
         finding = refused or self.examiner.finding
         if finding != self._finding:
             self._finding = finding
-            say = self.get_logger().error if finding else self.get_logger().info
-            say(f"nothing is certified: {finding}" if finding else "self-test passed")
+            if finding:  # two calls: a logger remembers the severity of each place it is called from
+                self.get_logger().error(f"nothing is certified: {finding}")
+            else:
+                self.get_logger().info("in order again")
 
 
 def _stands_still() -> int:

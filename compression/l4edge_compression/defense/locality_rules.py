@@ -24,6 +24,7 @@ _REFUSED = {
     "Einsum": f"a product over places, {SPACE}",
     "Flatten": f"places are no longer told apart, {SPACE}",
     "Reshape": f"places are no longer told apart, as in group normalization, {SPACE}",
+    "Shape": "computes with sizes of the image; export with fixed height and width",
     "Resize": "resizing spreads a patch by an amount that depends on sizes; enlarge the patch instead",
     "Upsample": "resizing spreads a patch by an amount that depends on sizes; resize before the stem",
     "CenterCropPad": "a crop that depends on sizes; crop before the stem",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l4edge_compression.defense.selection import TopK, Threshold, saliency, selector
+from l4edge_compression.defense.selection import Threshold, TopK, saliency, selector
 from l4edge_perception.errors import InputError
 
 
@@ -57,7 +57,9 @@ def test_saliency_sums_magnitudes():
     assert saliency(np.array([[[1.0, -2.0]], [[-3.0, 0.0]]])).tolist() == [[4.0, 2.0]]
 
 
-@pytest.mark.parametrize(("rule", "keep"), [("top_k", 0), ("top_k", 1.5), ("threshold", -1), ("threshold", np.nan), ("x", 1)])
+@pytest.mark.parametrize(
+    ("rule", "keep"), [("top_k", 0), ("top_k", 1.5), ("threshold", -1), ("threshold", np.nan), ("x", 1)]
+)
 def test_rules_out_of_range_are_refused(rule, keep):
     with pytest.raises(InputError, match="field"):
         selector(rule, keep, np.ones((2, 2)))

@@ -1,5 +1,6 @@
 """Certifies what signs and lights say: each crop on its own, with windows of it hidden."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Sequence, Tuple
@@ -189,11 +190,12 @@ def load_sign_certifier(
     certifier = certified.certifier(threads=threads)
     height, width = certified.patch
     covering = certifier.covering
+    files = sorted(part.sha256 for part in certified.parts.values())
     patch = PatchModel(
         count=1, height_px=int(height), width_px=int(width), space=SPACE,
         mask_set="{} {} of {} windows".format(certified.method, "x".join(map(str, covering.counts)), len(covering)),
         confidence_threshold=points.critical, numeric_margin=float(certifier.margin),
-        model_hash=certified.hash, configuration_hash=certified.hash,
+        model_hash=hashlib.sha256("".join(files).encode()).hexdigest(), configuration_hash=certified.hash,
     )
     return SignCertifier(
         certifier, certified.classes or package.classes, CropGeometry.of(package), points, patch, certified.verify

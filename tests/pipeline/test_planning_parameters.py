@@ -11,10 +11,12 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.tracking import TrackerConfig
 from l4edge_pipeline.control import ControllerConfig
 from l4edge_pipeline.planning import PlannerConfig
+from l4edge_pipeline.safety.config import SupervisorConfig
 
 CONFIG = Path(__file__).resolve().parents[2] / "launch" / "config"
 DRIVING_FILES = [("planning.param.yaml", PlannerConfig), ("control.param.yaml", ControllerConfig)]
-FILES = [*DRIVING_FILES, ("tracking.param.yaml", TrackerConfig)]
+SUPERVISOR_FILE = ("safety_supervisor.param.yaml", SupervisorConfig)
+FILES = [*DRIVING_FILES, ("tracking.param.yaml", TrackerConfig), SUPERVISOR_FILE]
 
 
 @pytest.mark.parametrize(("name", "config"), FILES)
@@ -28,7 +30,7 @@ def test_a_file_holds_each_field_with_its_default(name: str, config: type):
     assert config(**parameters) == config()
 
 
-@pytest.mark.parametrize(("name", "config"), DRIVING_FILES)
+@pytest.mark.parametrize(("name", "config"), [*DRIVING_FILES, SUPERVISOR_FILE])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_a_number_that_cannot_be_used_is_named(name: str, config: type, value: float):
     for field in dataclasses.fields(config):
@@ -38,7 +40,12 @@ def test_a_number_that_cannot_be_used_is_named(name: str, config: type, value: f
 
 @pytest.mark.parametrize(
     "fields",
-    [{"comfortable_deceleration_mps2": 7.0}, {"coolness": 1.1}, {"horizon_s": 0.1}],
+    [
+        {"comfortable_deceleration_mps2": 7.0},
+        {"coolness": 1.1},
+        {"horizon_s": 0.1},
+        {"safe_stop_deceleration_mps2": 3.0},
+    ],
     ids=lambda fields: next(iter(fields)),
 )
 def test_numbers_that_contradict_each_other_are_named(fields: dict):

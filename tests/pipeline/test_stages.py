@@ -21,9 +21,22 @@ def test_shipped_table_connects_sensor_to_command():
 
 
 def test_topics_have_one_writer():
-    table = load_stages()
-    topics = [topic for stage in table.stages.values() for topic in stage.outputs.values()]
+    table = load_stages(monitor=True)
+    writers = [*table.stages.values(), *table.services.values()]
+    topics = [topic for writer in writers for topic in writer.outputs.values()]
     assert len(topics) == len(set(topics))
+
+
+def test_without_the_monitor_nothing_of_it_is_left():
+    whole, rest = load_stages(monitor=True), load_stages()
+    gone = {entry.name for entry in (*whole.stages.values(), *whole.services.values()) if entry.part == "monitor"}
+    assert gone == {"safety", "supervisor"}
+    assert set(whole.stages) - set(rest.stages) == {"safety"}
+    assert set(whole.services) - set(rest.services) == {"supervisor"}
+    assert "status" in whole.stages["control"].inputs and "status" not in rest.stages["control"].inputs
+    entries = [*rest.stages.values(), *rest.services.values()]
+    assert not [topic for entry in entries for topic in entry.inputs.values() if topic.startswith("/safety/")]
+    assert rest.chains == whole.chains
 
 
 @pytest.mark.parametrize(

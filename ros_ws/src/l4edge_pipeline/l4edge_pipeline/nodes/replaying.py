@@ -66,7 +66,7 @@ class ReplayingNode(FrameSourceNode):
         return chains[0][-1] if chains else "sensing"
 
     def _statuses(self) -> Optional[PolledSubscription]:
-        """What the supervisor says: in lockstep a frame's way ends with it, since the next frame is planned under it."""
+        """What the supervisor says: in lockstep a frame has gone all its way when it is heard."""
         topics = [service.outputs["status"] for service in self.table.services.values() if "status" in service.outputs]
         return PolledSubscription(self, SafetyStatus, topics[0], LOG) if topics else None
 

@@ -9,6 +9,7 @@ import numpy as np
 from l4edge_perception.errors import InputError
 from l4edge_perception.types import Detections, GroundTruth, Tracks
 from l4edge_pipeline.report.outputs import Outputs
+from l4edge_pipeline.report.safety import judge_safety
 
 DETECTION_KEYS = ("ap50", "ap")
 TRACKING_SHARES = ("hota", "deta", "assa", "loca", "mota", "idf1")
@@ -54,7 +55,7 @@ def judge(outputs: Outputs, truths: Mapping[int, GroundTruth], stamps_ns: Sequen
 
     Returns:
         The sections ``detection``, ``tracking`` and ``driving`` as far as they exist, and for each that is absent
-        the reason.
+        the reason; and ``safety`` of a run with the safety monitor.
     """
     frames = [truths[stamp] for stamp in stamps_ns if stamp in truths]
     sections: Dict[str, Any] = {}
@@ -75,6 +76,8 @@ def judge(outputs: Outputs, truths: Mapping[int, GroundTruth], stamps_ns: Sequen
         absent["driving"] = "the recording holds no odometry"
     else:
         sections["driving"] = _judge_driving(outputs, frames)
+    if outputs.verdicts or outputs.statuses:
+        sections["safety"] = judge_safety(outputs.statuses, outputs.verdicts, stamps_ns)
     return sections, absent
 
 

@@ -3,7 +3,7 @@
 What is missing or broken becomes a warning, so that a run in which something died still gives a report of the rest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -11,6 +11,7 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.recordings.messages import from_message, stamp_of
 from l4edge_perception.recordings.storage import Storage
 from l4edge_perception.recordings.typestore import load_typestore
+from l4edge_perception.safety_types import SafetyStatus, SafetyVerdict
 from l4edge_perception.types import ControlCommand, Detections, EgoState, GroundTruth, Route, Tracks, Trajectory
 from l4edge_pipeline.stages import StageTable
 from l4edge_pipeline.timing.records import Outcome, StageRecord
@@ -28,6 +29,7 @@ class Outputs:
         ego: by stamp, rising.
         ground_truth: as the pipeline published it, for pictures; judging reads the recording itself.
         warnings: one line for each thing that could not be read.
+        verdicts: of the safety monitor; statuses: of the supervisor, in the order they were said. Empty without them.
     """
 
     records: Tuple[StageRecord, ...]
@@ -39,15 +41,18 @@ class Outputs:
     ego: Tuple[EgoState, ...]
     route: Optional[Route]
     warnings: Tuple[str, ...]
+    verdicts: Mapping[int, SafetyVerdict] = field(default_factory=dict)
+    statuses: Tuple[SafetyStatus, ...] = ()
 
 
 def read_outputs(run_folder: Path, table: StageTable) -> Outputs:
     """Read both bags of a run."""
-    topics = {role: topic for stage in table.stages.values() for role, topic in stage.outputs.items()}
+    writers: List[Any] = [*table.stages.values(), *table.services.values()]
+    topics = {role: topic for writer in writers for role, topic in writer.outputs.items()}
     records_topics = {service.inputs["records"] for service in table.services.values() if "records" in service.inputs}
     warnings: List[str] = []
     results = _Reader(run_folder / RESULTS, warnings)
-    roles = ("detections", "tracks", "trajectory", "command", "ground_truth", "odometry", "route")
+    roles = ("detections", "tracks", "trajectory", "command", "ground_truth", "odometry", "route", "verdict", "status")
     values = results.read({topics[role]: from_message for role in roles if role in topics})
     timing = _Reader(run_folder / TIMING, warnings)
     records = timing.read(dict.fromkeys(records_topics, record_from_message))
@@ -71,6 +76,8 @@ def read_outputs(run_folder: Path, table: StageTable) -> Outputs:
         ego=tuple(by_stamp("odometry")[stamp] for stamp in sorted(by_stamp("odometry"))),
         route=of("route")[-1] if of("route") else None,
         warnings=tuple(warnings),
+        verdicts=by_stamp("verdict"),
+        statuses=tuple(of("status")),
     )
 
 

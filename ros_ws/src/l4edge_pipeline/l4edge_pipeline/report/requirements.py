@@ -11,7 +11,8 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.types import OBJECT_CLASSES
 from l4edge_pipeline.report import latency
 from l4edge_pipeline.report.judgement import DETECTION_KEYS, DRIVING_KEYS, TRACKING_KEYS
-from l4edge_pipeline.stages import StageTable
+from l4edge_pipeline.report.safety import SAFETY_KEYS
+from l4edge_pipeline.stages import MONITOR, StageTable
 
 OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 
@@ -41,7 +42,9 @@ def known_paths(table: StageTable) -> List[str]:
     for section, keys in (("detection", DETECTION_KEYS), ("tracking", TRACKING_KEYS)):
         paths += [f"{section}.{key}" for key in keys]
         paths += [f"{section}.per_class.{name}.{key}" for name in OBJECT_CLASSES for key in keys]
-    return paths + [f"driving.{key}" for key in DRIVING_KEYS]
+    paths += [f"driving.{key}" for key in DRIVING_KEYS]
+    monitored = any(service.part == MONITOR for service in table.services.values())
+    return paths + [f"safety.{key}" for key in SAFETY_KEYS if monitored]
 
 
 def parse_requirements(texts: Sequence[str], table: StageTable) -> List[Requirement]:

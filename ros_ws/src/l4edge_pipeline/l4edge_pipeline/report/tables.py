@@ -172,6 +172,8 @@ def quality_tables(summary: Summary) -> List[Quality]:
             parts.append(table(title, summary[section]))
         else:
             parts.append(Quality(title, "Not judged: " + summary["absent"][section]))
+    if "safety" in summary:
+        parts.append(_safety_table(summary["safety"]))
     return parts
 
 
@@ -212,6 +214,29 @@ def _driving_table(title: str, numbers: Mapping[str, Any]) -> Quality:
         "does not follow the plan. A dash: nothing was met, or the recording lacks what it takes."
     )
     return Quality(title, words, ["", "value"], rows, notes)
+
+
+def _safety_table(numbers: Mapping[str, Any]) -> Quality:
+    states, verdicts = numbers["states"], numbers["verdicts"]
+    highest = list(states)[numbers["highest_state"]]
+    head = ["", "highest state", "escalations", "frames with an alarm", "certified", "uncertified", "without a verdict"]
+    row = [
+        "drive", heading(highest), str(len(numbers["escalations"])), str(numbers["alarms"]),
+        str(verdicts["certified"]), str(verdicts["uncertified"]), str(numbers["frames_without_verdict"]),
+    ]  # fmt: skip
+    words = "Seconds in each state: {}.".format(
+        ", ".join(f"{heading(name)} {show(value, 1)}" for name, value in states.items())
+    )
+    if numbers["uncertified_reasons"]:
+        reasons = (f"{reason} {count}" for reason, count in numbers["uncertified_reasons"].items())
+        words += " Frames were not certified for: {}.".format(", ".join(reasons))
+    notes = [
+        "{}: {} to {}: {}".format(
+            "{:.1f} s".format(rise["seconds"]), heading(rise["from"]), heading(rise["to"]), ", ".join(rise["reasons"])
+        )
+        for rise in numbers["escalations"]
+    ]
+    return Quality("Safety", words, head, [row], notes)
 
 
 def flatten(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[Tuple[str, Any]]:

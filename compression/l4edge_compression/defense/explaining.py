@@ -25,6 +25,7 @@ class ObjectMaskSettings:
         window_columns, window_rows: windows of the covering set of the largest patch, one pass each; 0 for none.
         patches: sizes that certificates are made out for, side of a square in pixels of the network's input, rising.
         masked_score: lowest score of a box in a masked view that counts. Higher: fewer false alarms and certificates.
+        erased: largest share of such a box that may lie in what was erased; detectors see things in empty areas.
         explained: share of a masked box inside a box of its group from which that one explains it, 0..1.
         covered: share of an object that the output must cover for the object to count as found, 0..1.
         visible: share of an assumed object that a mask must leave for a free-space cell to count as seen.
@@ -37,13 +38,14 @@ class ObjectMaskSettings:
     window_rows: int = 0
     patches: Tuple[int, ...] = (16, 32, 48)
     masked_score: float = 0.5
+    erased: float = 0.3
     explained: float = 0.6
     covered: float = 0.1
     visible: float = 0.7
     groups: Tuple[int, ...] = GROUPS
 
     def __post_init__(self) -> None:
-        for name in ("masked_score", "explained", "covered", "visible"):
+        for name in ("masked_score", "erased", "explained", "covered", "visible"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise InputError(f"object masks: {name} {value!r} is no number from 0 to 1")
@@ -65,14 +67,22 @@ class MaskedBoxes(NamedTuple):
     views: np.ndarray
 
 
-def gather(seen: Sequence[Candidates], score: float) -> MaskedBoxes:
-    """All boxes of the masked views with at least that score."""
+def gather(seen: Sequence[Candidates], windows: np.ndarray, settings: ObjectMaskSettings) -> MaskedBoxes:
+    """All boxes of the masked views that count.
+
+    Args:
+        seen: what each of M masks showed.
+        windows: (M, 4) what each of them erased.
+        settings: how sure a box must be and how much of it must not be erased. Both are asked of the masked view alone,
+            so a patch inside the window has no say.
+    """
     views = np.repeat(np.arange(len(seen)), [len(found.scores) for found in seen])
     if not len(views):
         return MaskedBoxes(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
     scores = np.concatenate([found.scores for found in seen])
-    sure = scores >= score
-    boxes = np.concatenate([found.boxes for found in seen])[sure].astype(np.float64)
+    boxes = np.concatenate([found.boxes for found in seen]).astype(np.float64)
+    sure = (scores >= settings.masked_score) & (_inside(boxes, windows[views]) <= settings.erased * areas(boxes))
+    boxes = boxes[sure]
     classes = np.concatenate([found.class_ids for found in seen])[sure]
     return MaskedBoxes(boxes, scores[sure], classes.astype(np.int64), views[sure])
 
@@ -134,6 +144,12 @@ def explanations(
 def touched(boxes: np.ndarray, by: np.ndarray) -> np.ndarray:
     """(N,) bool: which boxes any of the others overlaps."""
     return np.any(np.greater(intersections(boxes, by), 0), axis=1)
+
+
+def _inside(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """(K,) area of each box inside the window beside it."""
+    sides = np.minimum(boxes[:, 2:], windows[:, 2:]) - np.maximum(boxes[:, :2], windows[:, :2])
+    return np.maximum(sides, 0.0).prod(axis=1)
 
 
 def intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -145,7 +145,7 @@ class ObjectMasks:
             seen.append(view.look(tuple(window.tolist())))
         done = np.arange(len(masks.windows)) < len(seen)
         looked = masks.some(done)
-        masked = gather(seen, self.settings.masked_score)
+        masked = gather(seen, looked.windows, self.settings)
         boxes = view.to_input(base.boxes)
         kept = unexplained(masked, boxes, base.class_ids, self.settings)
         hidden = Candidates(masked.boxes[kept], masked.scores[kept], masked.class_ids[kept])
@@ -216,7 +216,7 @@ def certify_objects(
         base: boxes and class ids of what the whole picture showed.
         settings: lines and windows are not read.
     """
-    good = guaranteed(gather(seen, settings.masked_score), len(seen), *objects, *base, settings)
+    good = guaranteed(gather(seen, masks.windows, settings), len(seen), *objects, *base, settings)
     return position_shares(masks, good, objects[0], settings.patches)
 
 

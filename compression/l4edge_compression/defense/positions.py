@@ -173,7 +173,7 @@ def erased_places(masks: Masks, patch: int) -> Tuple[np.ndarray, np.ndarray]:
     places[:, :, 0], places[:, :, 2] = across[None, :, 0], across[None, :, 1]
     places[:, :, 1], places[:, :, 3] = down[:, None, 0], down[:, None, 1]
     erased = in_rows[:, :, None] & in_columns[:, None, :]
-    return places.reshape(-1, 4), erased.reshape(len(masks.windows), -1)
+    return places.reshape(-1, 4), erased.reshape(len(masks.windows), len(places.reshape(-1, 4)))
 
 
 def check_patches(patches: Sequence[int], region: Window) -> Tuple[int, ...]:

@@ -46,6 +46,11 @@ def test_states_escalations_and_verdicts_are_counted():
     assert found["alarms_per_hour"] == pytest.approx(2 / 1.9 * 3600)
 
 
+def test_what_comes_after_the_last_frame_does_not_count():
+    after = [status(FRAMES + 6, State.MINIMAL_RISK_MANOEUVRE)]
+    assert judge_safety([*STATUSES, *after], VERDICTS, STAMPS) == judge_safety(STATUSES, VERDICTS, STAMPS)
+
+
 def test_a_gap_between_statuses_is_not_time_in_a_state():
     found = judge_safety([status(0, State.CAUTION), status(500, State.NOMINAL)], {}, [])
     assert found["states"]["caution"] == 1.0 and found["alarms_per_hour"] is None

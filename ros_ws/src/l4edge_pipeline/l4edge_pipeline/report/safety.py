@@ -25,7 +25,8 @@ def judge_safety(
     """How long the vehicle was in which state, what brought it there, and what the monitor said.
 
     Args:
-        statuses: in the order they were said; those before the first frame (stamp 0) do not count.
+        statuses: in the order they were said. Those before the first frame (stamp 0) and after the last one do not
+            count: a camera that falls silent because the recording ends is no fault.
         verdicts: by the stamp of their frame.
         stamps_ns: of the frames that were offered to the pipeline.
 
@@ -34,7 +35,8 @@ def judge_safety(
         causes that held it; ``verdicts``: frames by verdict; ``uncertified_reasons``; ``alarms``: frames with an alarm;
         ``alarms_per_hour`` of the frames' time; ``frames_without_verdict``.
     """
-    said = [status for status in statuses if status.stamp_ns > 0]
+    end_ns = stamps_ns[-1] if len(stamps_ns) else None
+    said = [status for status in statuses if status.stamp_ns > 0 and (end_ns is None or status.stamp_ns <= end_ns)]
     first_ns = min([*stamps_ns[:1], *(status.stamp_ns for status in said[:1])], default=0)
     seconds = dict.fromkeys(State, 0.0)
     for status, after in zip(said, said[1:]):

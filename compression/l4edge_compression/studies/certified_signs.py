@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l4edge_compression.studies.certified_signs_network import CertifiedSignClassifier, new_certified
+from l4edge_compression.studies.certified_signs_windows import meanings_under, random_windows, uncovered
 from l4edge_perception.models.sign_classifier import LEAST_HEIGHT_PX
 from l4edge_perception.training.processor import without_matrix_tiles
 from l4edge_perception.training.resuming import resume_from, write_checkpoint
@@ -47,8 +48,6 @@ class OcclusionTraining:
         worst_from: share of the training from which on there are as many candidates; one before.
         second_window: share of covered views that have two windows, as double masking has.
         covered_weight: of the loss of all covered views.
-        hidden_off: weight of covered views of dark lights. A lamp that shines under a window leaves a light that looks
-            dark: without weight the network learns to name the lamp that it cannot see, not to call the light dark.
         hidden_red: weight of covered views of red lights, so that doubt between lamps goes towards red.
         hidden_number: weight of covered views of speed limits, whose digits often cannot be seen then.
         seed: of order, augmentation and windows.
@@ -69,7 +68,6 @@ class OcclusionTraining:
     worst_from: float = 0.3
     second_window: float = 0.3
     covered_weight: float = 1.2
-    hidden_off: float = 0.0
     hidden_red: float = 1.5
     hidden_number: float = 0.5
     depth: int = 3
@@ -127,47 +125,23 @@ def load_state(path: Path, state: OcclusionState) -> None:
     resume_from(path, "this network", fill)
 
 
-def random_windows(count: int, size: int, shares: float, rng: np.random.Generator) -> np.ndarray:
-    """(count, size, size) bool, True in one window or, for a share of them, in two.
-
-    Edges are those that covering sets of 3 to 9 windows per axis have for a patch of 2.4 % of the picture: squares, and
-    bands as lights want them, whose lamps lie above each other.
-    """
-    covered = np.zeros((count, size, size), bool)
-    for mask in covered:
-        for _ in range(1 + (rng.random() < shares)):
-            kind = rng.random()
-            if kind < 0.5:
-                high, wide = rng.uniform(0.3, 0.45, 2)
-            elif kind < 0.9:
-                high, wide = rng.uniform(0.19, 0.3), rng.choice([0.45, 0.6, 1.0])
-            else:
-                high, wide = rng.uniform(0.6, 1.0), rng.uniform(0.19, 0.3)
-            rows, columns = max(1, round(high * size)), max(1, round(wide * size))
-            top, left = rng.integers(0, size - rows + 1), rng.integers(0, size - columns + 1)
-            mask[top : top + rows, left : left + columns] = True
-    return covered
-
-
-def uncovered(masks: np.ndarray) -> Tensor:
-    """(B, size, size) bool to (B, 1, size, size) float32 factors, 0 where covered."""
-    return torch.from_numpy(~masks).float()[:, None]
-
-
 def covered_losses(network: CertifiedSignClassifier, features: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """(B,) losses of features that are covered, and selected after that."""
     answers = network.head(network.selected(features))
     return functional.cross_entropy(answers, labels, label_smoothing=smoothing, reduction="none")
 
 
-def worst_of(
-    network: CertifiedSignClassifier, features: Tensor, labels: Tensor, masks: np.ndarray
-) -> np.ndarray:
+def worst_of(network: CertifiedSignClassifier, features: Tensor, labels: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Of (candidates, B, H, W) masks the (B, H, W) under which each crop is read worst."""
     if len(masks) == 1:
         return masks[0]
     with torch.no_grad():
-        losses = torch.stack([covered_losses(network, features * uncovered(mask), labels, 0.0) for mask in masks])
+        losses = torch.stack(
+            [
+                covered_losses(network, features * uncovered(mask), torch.from_numpy(meanings_under(mask, labels)), 0.0)
+                for mask in masks
+            ]
+        )
     return masks[losses.argmax(dim=0).numpy(), np.arange(masks.shape[1])]
 
 
@@ -180,7 +154,7 @@ def train_step(
         group["lr"] = config.learning_rate * min(1.0, (state.step + 1) / config.warm_up_steps) * (
             0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
         )
-    images, wanted = for_training(crops), torch.from_numpy(labels)
+    images = for_training(crops)
     count = len(crops)
     features = network.stem(images)
     kept = torch.sigmoid((features.sum(dim=1) - config.threshold) / 0.5).mean()
@@ -191,14 +165,15 @@ def train_step(
             for _ in range(config.candidates if done >= config.worst_from else 1)
         ]
     )
-    cells = uncovered(worst_of(network, features[in_pixels:].detach(), wanted[in_pixels:], masks))
-    covered = images[:in_pixels] * uncovered(random_windows(in_pixels, images.shape[-1], config.second_window, rng))
-    views = torch.cat([features, network.stem(covered), features[in_pixels:] * cells])
-    losses = covered_losses(network, views, wanted.repeat(2), config.smoothing)
+    worst = worst_of(network, features[in_pixels:].detach(), labels[in_pixels:], masks)
+    holes = random_windows(in_pixels, images.shape[-1], config.second_window, rng)
+    covered = [network.stem(images[:in_pixels] * uncovered(holes)), features[in_pixels:] * uncovered(worst)]
+    meant = [labels, meanings_under(holes, labels[:in_pixels]), meanings_under(worst, labels[in_pixels:])]
+    wanted = torch.from_numpy(np.concatenate(meant))
+    losses = covered_losses(network, torch.cat([features, *covered]), wanted, config.smoothing)
     weights = torch.ones(len(MEANINGS))
-    weights[MEANINGS.index("off")], weights[MEANINGS.index("red")] = config.hidden_off, config.hidden_red
-    weights[NUMBERS] = config.hidden_number
-    plain, hidden = losses[:count].mean(), (losses[count:] * weights[wanted]).mean()
+    weights[MEANINGS.index("red")], weights[NUMBERS] = config.hidden_red, config.hidden_number
+    plain, hidden = losses[:count].mean(), (losses[count:] * weights[wanted[count:]]).mean()
     loss = plain + config.covered_weight * hidden + config.sparsity * kept
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()

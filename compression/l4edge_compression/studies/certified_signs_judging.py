@@ -22,7 +22,7 @@ CONFIDENCES = (0.0, 0.5, 0.7, 0.9)
 HAZARDS = ("stop", "red", "amber")
 """Meanings for which the vehicle stops: a hidden one must not pass silently."""
 
-SQUARES: tuple[Pair, ...] = ((2, 2), (3, 3), (4, 4), (6, 6))
+SQUARES: tuple[Pair, ...] = ((3, 3), (4, 4), (6, 6))
 BANDS: Pair = (9, 1)
 """Nine bands as wide as the crop. Lamps lie above each other: a band hides one, a square of its area more."""
 

@@ -143,8 +143,8 @@ def recoveries_of(
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with the crops.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the model package.")
 @click.option("--result", type=click.Path(path_type=Path), help="File of the figures; none are made without.")
-@click.option("--nones", type=click.IntRange(1), default=600, show_default=True, help="Held-out crops of no sign.")
-@click.option("--pairs", type=click.IntRange(1), default=600, show_default=True, help="Crops of the recovery tables.")
+@click.option("--nones", type=click.IntRange(1), default=400, show_default=True, help="Held-out crops of no sign.")
+@click.option("--pairs", type=click.IntRange(1), default=400, show_default=True, help="Crops of the recovery tables.")
 def main(run: Path, data: Path, out: Path, result: Path | None, nones: int, pairs: int) -> None:
     """Export the trained network, certify held-out crops, and write the package and the figures."""
     without_matrix_tiles()

@@ -7,6 +7,7 @@ from l4edge_pipeline.cli import LazyGroup
 BENCHMARKS = {
     "esb": ("l4edge_pipeline.commands.bench_esb", "Elastic number formats against published constants."),
     "transport": ("l4edge_pipeline.commands.bench_transport", "Camera frames between processes: topic or shared."),
+    "monitor": ("l4edge_pipeline.commands.bench_monitor", "The safety monitor: its price, its cuts, its faults."),
     "tracking": ("l4edge_pipeline.commands.bench_tracking", "The tracker on real recordings, beside named peers."),
     "parity": ("l4edge_pipeline.commands.bench_parity", "Integer interpreter against onnxruntime: no output differs."),
     "quantization": ("l4edge_pipeline.commands.bench_quantization", "What quantization gains and costs: time, bytes."),

@@ -7,6 +7,7 @@ places. Windows on feature maps use the same rule on the patch's shadow, the cel
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Callable, Optional, Tuple
 
 import numpy as np
@@ -88,12 +89,12 @@ class CoveringSet:
     def __len__(self) -> int:
         return len(self.windows)
 
-    @property
+    @cached_property
     def inside_y(self) -> np.ndarray:
         """(N, positions) bool: does the window hold the whole shadow of this position, on the y axis."""
         return _inside(self.windows[:, [0, 2]], self.shadows_y)
 
-    @property
+    @cached_property
     def inside_x(self) -> np.ndarray:
         """The same on the x axis."""
         return _inside(self.windows[:, [1, 3]], self.shadows_x)

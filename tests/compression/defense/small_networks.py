@@ -50,20 +50,24 @@ def small_head(channels=8, classes=4, seed=1):
     return head.eval()
 
 
+COLOURS = np.array([[220, 40, 40], [40, 220, 40], [40, 40, 220], [220, 220, 40]], np.uint8)
+
+
 def blobs(count, size, classes, seed):
-    """(count, size, size, 3) uint8 noise with a coloured square, its colour the class; labels (count,)."""
+    """(count, size, size, 3) uint8 noise with three squares of a colour, which is the class; labels (count,)."""
     random = np.random.default_rng(seed)
-    images = random.integers(60, 160, (count, size, size, 3)).astype(np.uint8)
+    images = random.integers(90, 150, (count, size, size, 3)).astype(np.uint8)
     labels = random.integers(0, classes, count)
-    colours = np.array([[220, 40, 40], [40, 220, 40], [40, 40, 220], [220, 220, 40]], np.uint8)
+    edge = size // 4
     for image, label in zip(images, labels, strict=True):
-        edge = size // 2
-        y, x = random.integers(0, size - edge, 2)
-        image[y : y + edge, x : x + edge] = colours[label] - random.integers(0, 40, (edge, edge, 3)).astype(np.uint8)
+        for quarter in random.permutation(4)[:3]:
+            y, x = random.integers(0, size // 2 - edge + 1, 2) + size // 2 * np.array([quarter // 2, quarter % 2])
+            shade = random.integers(0, 40, (edge, edge, 3)).astype(np.uint8)
+            image[y : y + edge, x : x + edge] = COLOURS[label] - shade
     return images, labels
 
 
-def train(stem, head, select, steps=120, size=24, classes=4):
+def train(stem, head, select, steps=60, size=24, classes=4):
     """Teach stem and head the blobs, features going through ``select`` between them."""
     torch.manual_seed(0)
     module = nn.ModuleList([stem, head]).train()

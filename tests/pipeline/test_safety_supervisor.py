@@ -32,7 +32,7 @@ from l4edge_pipeline.planning.route import route_line
 from l4edge_pipeline.planning.safe_stop import stop_place
 from l4edge_pipeline.safety.config import SupervisorConfig
 from l4edge_pipeline.safety.obedience import Obedience
-from l4edge_pipeline.safety.supervisor import Supervisor
+from l4edge_pipeline.safety.supervisor import Supervisor, way_to_command
 from l4edge_pipeline.stages import load_stages
 
 SECOND = 1_000_000_000
@@ -292,6 +292,18 @@ def test_late_stages_are_told_only_where_time_means_something():
             supervisor.take_ego(EgoState(now, frame * 1.0, 0.0, 0.0, 10.0), now)
             state = supervisor.status(now).state
         assert state == expected
+
+
+def test_a_table_without_chains_is_watched_stage_by_stage():
+    table = dataclasses.replace(TABLE, chains={})
+    assert way_to_command(table) == [name for name in TABLE.stages if name != "safety"]
+    rest = dataclasses.replace(table, stages={name: TABLE.stages[name] for name in ("sensing", "planning")})
+    supervisor = Supervisor(rest, SupervisorConfig())
+    for frame in range(300):
+        now = round((START_S + frame * PERIOD) * SECOND)
+        supervisor.take_pass("sensing", 0, now, 1.0, now)
+        supervisor.take_pass("safety", 0, now, 1.0, now)  # of no account
+    assert "stage planning: silent" in supervisor.status(now).reasons
 
 
 # Where DEGRADED stops

@@ -18,6 +18,7 @@ SETUP = LAUNCH.parent / "ros_ws" / "src" / "l4edge_pipeline" / "setup.py"
 LAUNCH_FILES = sorted(LAUNCH.glob("*.launch.py"))
 TABLE = yaml.safe_load((LAUNCH / "config" / "stages.yaml").read_text())
 ENTRIES = {**TABLE["stages"], **TABLE["services"]}
+ALWAYS = {entry["node"] for entry in ENTRIES.values() if "part" not in entry}
 
 needs_launch_ros = pytest.mark.skipif(
     importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI; needs a ROS 2 installation"
@@ -78,7 +79,17 @@ def described(name, **arguments):
         (
             "replay.launch.py",
             {"recording": "drive"},
+            ALWAYS - {"recorder", "sensing"} | {"replaying"},
+        ),
+        (
+            "replay.launch.py",
+            {"recording": "drive", "monitor": "true"},
             {entry["node"] for entry in ENTRIES.values()} - {"recorder", "sensing"} | {"replaying"},
+        ),
+        (
+            "pipeline.launch.py",
+            {"monitor": "false"},
+            ALWAYS - {"recorder"},
         ),
     ],
 )

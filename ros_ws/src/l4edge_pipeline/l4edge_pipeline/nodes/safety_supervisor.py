@@ -13,7 +13,7 @@ from l4edge_pipeline.nodes.runtime import run_node
 from l4edge_pipeline.nodes.stage_node import PipelineNode
 from l4edge_pipeline.nodes.wire import decode, encode
 from l4edge_pipeline.safety.config import SupervisorConfig
-from l4edge_pipeline.safety.supervisor import Supervisor
+from l4edge_pipeline.safety.supervisor import Supervisor, way_to_command
 from l4edge_pipeline.timing.records import Outcome
 
 LOOK_S = 0.005
@@ -40,8 +40,7 @@ class SafetySupervisorNode(PipelineNode):
         self._sequence = 0
         self._said = State.NOMINAL
         self._period_s = config.period_s
-        chain = max((chain.stages for chain in self.table.chains.values()), key=len)
-        self._last_stage = chain[-1]
+        self._last_stage = way_to_command(self.table)[-1]
         self._judges = [stage.name for stage in self.table.stages.values() if "verdict" in stage.outputs]
         self._waiting: List[Any] = []
         self._ended: Set[Any] = set()

@@ -1,6 +1,6 @@
 """The supervisor: what it hears of stages, camera, localization and monitor becomes the vehicle's safety state."""
 
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from l4edge_perception.safety_types import SafetyStatus, SafetyVerdict, State, Verdict
 from l4edge_perception.types import EgoState
@@ -28,7 +28,7 @@ class Supervisor:
     def __init__(self, table: StageTable, config: SupervisorConfig, timed: bool = True) -> None:
         self.config = config
         self.state = SafetyState()
-        chain = _chain(table)
+        chain = way_to_command(table)
         self._first, self._last = chain[0], chain[-1]
         self._timed = timed
         self._deadlines_ms = {name: table.stages[name].deadline_ms for name in chain}
@@ -98,7 +98,7 @@ class Supervisor:
         before = self._before[name]
         if not self._sensor.alive(now_ns, self.config):
             return None
-        if before is None or before == self._first:
+        if before not in self._stages:
             return self._sensor.since_ns
         done_ns = self._stages[before].done_ns
         if done_ns is None or now_ns - done_ns > self.config.silence_s * 1e9 / 2:
@@ -110,9 +110,10 @@ class Supervisor:
         return ego is not None and abs(ego.speed) < self.config.standing_speed_mps
 
 
-def _chain(table: StageTable) -> Sequence[str]:
-    """The stages of the longest chain: the way from the camera to a command."""
-    return max((chain.stages for chain in table.chains.values()), key=len)
+def way_to_command(table: StageTable) -> Sequence[str]:
+    """The stages of the longest chain: the way from the camera to a command; all stages of a table without chains."""
+    chains: List[Sequence[str]] = [chain.stages for chain in table.chains.values()]
+    return max(chains or [[stage.name for stage in table.stages.values() if stage.part is None]], key=len)
 
 
 def _limits(state: State, config: SupervisorConfig) -> Tuple[float, float]:

@@ -1,5 +1,6 @@
 """The certified package of the study's network, and the margins that its numerics ask for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def write_study_package(
 def numeric_differences(parts: dict[str, bytes], images: np.ndarray, threshold: float) -> dict[str, float]:
     """How far onnxruntime at batch sizes 1 and 7 is from torch at once, in logits and in saliencies of cells."""
     stem, head = (graph_runner(parts[name], 1, name) for name in ("stem", "head"))
-    torch_stem, torch_head = (_torch_runner(parts[name]) for name in ("stem", "head"))
+    torch_stem, torch_head = (torch_runner(parts[name]) for name in ("stem", "head"))
     features = np.asarray(stem(images))
     features = features * (np.abs(features).sum(1, keepdims=True) > threshold)
     return {
@@ -84,7 +85,8 @@ def numeric_differences(parts: dict[str, bytes], images: np.ndarray, threshold: 
     }
 
 
-def _torch_runner(graph: bytes) -> Any:
+def torch_runner(graph: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    """A graph on torch, as certificates call it."""
     network = GraphNetwork(graph)
 
     def run(tensors: np.ndarray) -> np.ndarray:

@@ -34,6 +34,9 @@ class Views(Protocol):
     def logits(self, opened: Tensor, views: Tensor) -> Tensor:
         """(B, V, classes) for (B, V) indices of views."""
 
+    def blank(self, opened: Tensor) -> Tensor:
+        """(1, classes) of nothing at all, for an opened tensor like this."""
+
 
 class FeatureViews:
     """Windows hidden on a stem's map, with selection, as :class:`scalecert.ScaleCert` does.
@@ -62,6 +65,10 @@ class FeatureViews:
         hidden = self._selected(features) * shown if self.select_first else self._selected(features * shown)
         found = self.head(hidden.flatten(0, 1))
         return found.view(*views.shape, -1)
+
+    def blank(self, opened: Tensor) -> Tensor:
+        """(1, classes) of a map without any kept cell."""
+        return self.head(torch.zeros_like(opened[:1]))
 
     def _selected(self, features: Tensor) -> Tensor:
         kept = self._kept(features.detach()).unsqueeze(-3).to(features)
@@ -101,6 +108,10 @@ class PixelViews:
         hidden = opened.unsqueeze(1) * shown + self._fill * (1 - shown)
         return self.network(hidden.flatten(0, 1)).view(*views.shape, -1)
 
+    def blank(self, opened: Tensor) -> Tensor:
+        """(1, classes) of pixels that are all hidden."""
+        return self.network(torch.ones_like(opened[:1]) * self._fill)
+
 
 @dataclass(frozen=True)
 class AdaptiveAttack:
@@ -130,6 +141,12 @@ def all_logits(views: Views, images: np.ndarray, batch: int = 8) -> np.ndarray:
     with torch.no_grad():
         found = [views.logits(views.opened(part), every.expand(len(part), -1)) for part in parts]
     return torch.cat(found).numpy()
+
+
+def blank_label(views: Views, images: np.ndarray) -> int:
+    """What the network calls nothing at all: where an attack ends that drives out everything it does not cover."""
+    with torch.no_grad():
+        return int(views.blank(views.opened(torch.from_numpy(images[:1]).float())).argmax())
 
 
 def weak_spots(logits: np.ndarray, covering: CoveringSet, seed: int, rank: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from l4edge_compression.defense.attacks.adaptive import AdaptiveAttack, Views, all_logits, attacked, weak_spots
+from l4edge_compression.defense.attacks.adaptive import (
+    AdaptiveAttack,
+    Views,
+    all_logits,
+    attacked,
+    blank_label,
+    weak_spots,
+)
 from l4edge_compression.defense.attacks.patches import random_patched
 from l4edge_compression.defense.certifier import Certifier
 from l4edge_compression.defense.verdicts import Verdict
@@ -93,11 +100,28 @@ def checked(certifier: Certifier, patched: np.ndarray, labels: np.ndarray) -> Ta
     return tally
 
 
+@dataclass(frozen=True)
+class Adaptive:
+    """One attack of the fuzz that knows the defence.
+
+    Attributes:
+        name: in results.
+        rank: of the attacked window, 0 for the one with the smallest lead.
+        attack: budget.
+        towards_nothing: aims at what the network calls an empty picture, not at the second class of the window.
+    """
+
+    name: str
+    rank: int
+    attack: AdaptiveAttack
+    towards_nothing: bool = False
+
+
 ADAPTIVE = (
-    ("weakest window", 0, AdaptiveAttack()),
-    ("second weakest window", 1, AdaptiveAttack(crowding=1.0)),
+    Adaptive("weakest window", 0, AdaptiveAttack()),
+    Adaptive("second weakest window", 1, AdaptiveAttack(crowding=1.0, seed=1)),
+    Adaptive("eviction", 0, AdaptiveAttack(crowding=4.0, seed=2), towards_nothing=True),
 )
-"""Adaptive attacks of the fuzz: name, rank of the attacked window, budget."""
 
 
 def fuzz(
@@ -105,8 +129,8 @@ def fuzz(
     views: Views,
     images: np.ndarray,
     wanted: int = 500,
-    random_attacks: int = 18,
-    adaptive: tuple[tuple[str, int, AdaptiveAttack], ...] = ADAPTIVE,
+    random_attacks: int = 17,
+    adaptive: tuple[Adaptive, ...] = ADAPTIVE,
     seed: int = 0,
     say: Say = lambda _: None,
 ) -> Outcome:
@@ -135,10 +159,12 @@ def fuzz(
             picked = kinds == name
             outcome.kinds.setdefault(name, Tally()).add(checked(certifier, patched[picked], labels[picked]))
     if adaptive:
-        logits = all_logits(views, clean)
-    for name, rank, attack in adaptive:
-        say(f"adaptive patches: {name}")
-        places, targets = weak_spots(logits, views.covering, seed + rank, rank)
-        patched = attacked(views, clean, places, targets, attack)
-        outcome.kinds.setdefault(name, Tally()).add(checked(certifier, patched, labels))
+        logits, nothing = all_logits(views, clean), blank_label(views, clean)
+    for each in adaptive:
+        say(f"adaptive patches: {each.name}")
+        places, targets = weak_spots(logits, views.covering, seed + each.attack.seed, each.rank)
+        if each.towards_nothing:
+            targets = np.where(labels == nothing, targets, nothing)
+        patched = attacked(views, clean, places, targets, each.attack)
+        outcome.kinds.setdefault(each.name, Tally()).add(checked(certifier, patched, labels))
     return outcome

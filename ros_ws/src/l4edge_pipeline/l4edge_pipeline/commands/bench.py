@@ -10,6 +10,7 @@ BENCHMARKS = {
     "monitor": ("l4edge_pipeline.commands.bench_monitor", "The safety monitor: its price, its cuts, its faults."),
     "tracking": ("l4edge_pipeline.commands.bench_tracking", "The tracker on real recordings, beside named peers."),
     "parity": ("l4edge_pipeline.commands.bench_parity", "Integer interpreter against onnxruntime: no output differs."),
+    "certification": ("l4edge_pipeline.commands.bench_certification", "Certified patch defence: attacks and rates."),
     "quantization": ("l4edge_pipeline.commands.bench_quantization", "What quantization gains and costs: time, bytes."),
 }
 

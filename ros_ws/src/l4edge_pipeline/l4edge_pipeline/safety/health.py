@@ -193,7 +193,8 @@ class VerdictWatch:
             return Verdict.UNCERTIFIED, "fault"
         allowed_ns = config.verdict_periods * sensor.period_ns
         old = now_ns - self.seen_ns + config.period_s * 1e9 > allowed_ns
-        behind = sensor.stamp_ns - self.verdict.stamp_ns > allowed_ns
+        # A frame may be there before the verdict on the one before it; half a period is what stamps may vary by.
+        behind = sensor.stamp_ns - self.verdict.stamp_ns > allowed_ns + sensor.period_ns / 2
         if old or behind:
             return Verdict.UNCERTIFIED, MISSING
         return (Verdict.ALARM if raises_alarm(self.verdict) else self.verdict.verdict), self.verdict.reason

@@ -98,7 +98,7 @@ class CoarseToFine:
             seen = self._predict(views, covering.erased()[windows], more_time)
             looked += int(seen.done.sum())
             if not seen.finite:
-                return uncertified(INPUT, label)
+                return uncertified(INPUT)
             trusted, close = self._trusted(seen, last=number == len(self._levels) - 1)
             differing = trusted & (seen.labels != label)
             for index in np.flatnonzero(differing).tolist():

@@ -25,10 +25,11 @@ CUT_RESERVE_MS = 70.0
               help="Replays without and with the monitor, in turns.")
 @click.option("--repeats", type=click.IntRange(0), default=3, show_default=True, help="Times each fault is tried.")
 @click.option("--level", help="Operating point of the detector in the driving chain.")
+@click.option("--stages", type=click.Path(path_type=Path), help="Another table of stages.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder that keeps the runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def command(recording: Path, runs: int, repeats: int, level: Optional[str], keep: Optional[Path],
-            as_json: bool) -> None:
+def command(recording: Path, runs: int, repeats: int, level: Optional[str], stages: Optional[Path],
+            keep: Optional[Path], as_json: bool) -> None:
     """Measure the safety monitor with the whole pipeline beside it.
 
     Replays take turns without and with the monitor; one more cuts its time short and counts certificates that speak of
@@ -36,9 +37,11 @@ def command(recording: Path, runs: int, repeats: int, level: Optional[str], keep
     size, no detections and a model file that changes under it, each from a certified state on; its consumer must hold
     everything for uncertified within two periods.
     """
+    from l4edge_pipeline.stages import default_path
+
     folder = keep or Path(tempfile.mkdtemp(prefix="l4edge_bench_monitor_"))
     try:
-        results = measure(recording, runs, repeats, level, folder)
+        results = measure(recording, runs, repeats, level, (stages or default_path()).resolve(), folder)
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -48,7 +51,9 @@ def command(recording: Path, runs: int, repeats: int, level: Optional[str], keep
         _print_table(results)
 
 
-def measure(recording: Path, runs: int, repeats: int, level: Optional[str], folder: Path) -> Dict[str, Any]:
+def measure(
+    recording: Path, runs: int, repeats: int, level: Optional[str], stages: Path, folder: Path
+) -> Dict[str, Any]:
     """Run everything and return what the command prints as JSON."""
     try:
         from l4edge_pipeline.nodes import benchmark_monitor  # noqa: F401
@@ -58,14 +63,14 @@ def measure(recording: Path, runs: int, repeats: int, level: Optional[str], fold
     results: Dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, Linux {platform.release()}",
         "recording": str(recording),
-        **_replays(recording.resolve(), runs, level, folder),
-        **_faults(recording.resolve(), repeats, folder),
+        **_replays(recording.resolve(), runs, level, stages, folder),
+        **_faults(recording.resolve(), repeats, stages, folder),
     }
     results["load"] = [round(before, 1), round(os.getloadavg()[0], 1)]
     return results
 
 
-def _replays(recording: Path, runs: int, level: Optional[str], folder: Path) -> Dict[str, Any]:
+def _replays(recording: Path, runs: int, level: Optional[str], stages: Path, folder: Path) -> Dict[str, Any]:
     from l4edge_pipeline.safety.evaluation import chain_latencies, overclaims, read_run, verdict_delays
     from l4edge_pipeline.stages import load_stages
     from l4edge_pipeline.timing.statistics import percentile
@@ -79,15 +84,15 @@ def _replays(recording: Path, runs: int, level: Optional[str], folder: Path) -> 
     for turn in range(runs):
         for monitor in (False, True) if turn % 2 == 0 else (True, False):
             run = folder / f"{'with' if monitor else 'without'}_{turn}"
-            _replay(recording, run, level, monitor)
+            _replay(recording, run, level, stages, monitor)
             records, said = read_run(run)
-            table = load_stages(monitor=monitor)
+            table = load_stages(stages, monitor)
             latencies[monitor].append(chain_latencies(records, table, WARM_UP_FRAMES))
             if monitor:
                 delays += verdict_delays(records, WARM_UP_FRAMES)
                 at_monitor += verdict_delays(records, WARM_UP_FRAMES, from_stage="safety")
                 verdicts += said
-    _replay(recording, folder / "cut", level, True, {"safety_monitor": {"reserve_ms": CUT_RESERVE_MS}})
+    _replay(recording, folder / "cut", level, stages, True, {"safety_monitor": {"reserve_ms": CUT_RESERVE_MS}})
     _, cut = read_run(folder / "cut")
 
     def spread(monitor: bool) -> Dict[str, Any]:
@@ -98,7 +103,7 @@ def _replays(recording: Path, runs: int, level: Optional[str], folder: Path) -> 
         }
 
     without, beside = spread(False), spread(True)
-    deadline_ms = load_stages(monitor=True).stages["safety"].deadline_ms
+    deadline_ms = load_stages(stages, True).stages["safety"].deadline_ms
     given = [value for value in delays if value is not None]
     return {
         "runs": runs,
@@ -124,12 +129,11 @@ def _is_cut(verdict: Any) -> bool:
 
 
 def _replay(
-    recording: Path, folder: Path, level: Optional[str], monitor: bool,
+    recording: Path, folder: Path, level: Optional[str], stages: Path, monitor: bool,
     parameters: Optional[Dict[str, Dict[str, Any]]] = None,
 ) -> None:
     from l4edge_pipeline.replay.options import ReplayOptions
     from l4edge_pipeline.replay.session import replay
-    from l4edge_pipeline.stages import default_path
 
     folder.mkdir(parents=True, exist_ok=True)
     files: List[Path] = []
@@ -138,12 +142,12 @@ def _replay(
         content = {f"/{node}": {"ros__parameters": values} for node, values in parameters.items()}
         files[0].write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
     options = ReplayOptions(
-        recording=recording, stages_file=default_path().resolve(), parameters=files, level=level, monitor=monitor
+        recording=recording, stages_file=stages, parameters=files, level=level, monitor=monitor
     )
     replay(options, folder, lambda _: None)
 
 
-def _faults(recording: Path, repeats: int, folder: Path) -> Dict[str, Any]:
+def _faults(recording: Path, repeats: int, stages: Path, folder: Path) -> Dict[str, Any]:
     if not repeats:
         return {}
     from l4edge_pipeline.nodes import benchmark_monitor as nodes
@@ -152,9 +156,9 @@ def _faults(recording: Path, repeats: int, folder: Path) -> Dict[str, Any]:
     from l4edge_pipeline.resources import find_package
     from l4edge_pipeline.safety.playlist import make_playlist
     from l4edge_pipeline.safety.trials import FROZEN, KILLED, SLOWED, WRONG_HASH, Bench, Trial
-    from l4edge_pipeline.stages import default_path, load_stages
+    from l4edge_pipeline.stages import load_stages
 
-    table = load_stages(monitor=True)
+    table = load_stages(stages, True)
     safety = table.stages["safety"]
     period_ms = 1e3 / safety.rate_hz
     packages = folder / "packages"
@@ -166,7 +170,8 @@ def _faults(recording: Path, repeats: int, folder: Path) -> Dict[str, Any]:
     os.environ.update(settings)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    player = context.Process(target=nodes.play, args=(theirs, make_playlist(recording, safety.rate_hz)), daemon=True)
+    playlist = make_playlist(recording, safety.rate_hz)
+    player = context.Process(target=nodes.play, args=(theirs, playlist, str(stages)), daemon=True)
     player.start()
     faults = (KILLED, FROZEN, SLOWED, WRONG_HASH, *nodes.INPUT_FAULTS)
     trials: List[Trial] = []
@@ -178,7 +183,7 @@ def _faults(recording: Path, repeats: int, folder: Path) -> Dict[str, Any]:
 
     try:
         with ProcessGroup(folder / "faults", settings) as group:
-            graph = Graph(group, default_path().resolve())
+            graph = Graph(group, stages)
             bench = Bench(group, graph, copies, packages, ours.send, hear, period_ms)
             for _ in range(repeats):
                 trials += [bench.trial(fault) for fault in faults]

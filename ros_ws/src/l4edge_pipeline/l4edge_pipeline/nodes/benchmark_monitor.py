@@ -42,10 +42,10 @@ class Belief:
     reason: str
 
 
-def play(connection: Connection, playlist: Playlist) -> None:
+def play(connection: Connection, playlist: Playlist, stages_file: str) -> None:
     """Run until told ``end``. Understands ``fault NAME`` (empty: none), ``hold`` or ``go on``, and ``beliefs``."""
     rclpy.init()
-    player = _Player(playlist)
+    player = _Player(playlist, stages_file)
     try:
         while True:
             while connection.poll():
@@ -68,10 +68,10 @@ def play(connection: Connection, playlist: Playlist) -> None:
 
 
 class _Player:
-    def __init__(self, playlist: Playlist) -> None:
+    def __init__(self, playlist: Playlist, stages_file: str) -> None:
         self.node = Node("benchmark_player")
         prepare(MESSAGE_TYPES.values())
-        table = load_stages(monitor=True)
+        table = load_stages(stages_file, True)
         safety, service = table.stages["safety"], table.services["supervisor"]
         self._out: Dict[str, Any] = {
             role: self.node.create_publisher(

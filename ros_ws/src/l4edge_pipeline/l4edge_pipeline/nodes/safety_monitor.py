@@ -1,7 +1,5 @@
 """Certifies what the networks said of each frame, beside the driving chain and never in its way."""
 
-import os
-import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
@@ -18,7 +16,7 @@ from l4edge_pipeline.nodes.wire import decode, encode
 from l4edge_pipeline.safety.assembly import PackageConfig, assemble
 from l4edge_pipeline.safety.hiding import FreeSpaceConfig
 from l4edge_pipeline.safety.monitor import MonitorConfig, Scene
-from l4edge_pipeline.safety.scheduling import stand_back
+from l4edge_pipeline.safety.scheduling import NICENESS, stand_back
 from l4edge_pipeline.transport.frames import FrameHandle, FrameReader, FrameUnavailable
 
 LOOK_S = 0.003
@@ -59,6 +57,9 @@ class SafetyMonitorNode(MeteredNode):
         role = self.stage.result
         self.result = self.create_publisher(MESSAGE_TYPES[role], self.stage.outputs[role], NEWEST)
         self.wait_for_readers({role: self.result, "records": self.records})
+        # Only now: on a busy machine the start would take too long, and whoever waits for it holds up the others.
+        for line in stand_back(declare(self, "niceness", NICENESS)):
+            self.get_logger().warning(line)
 
     def _input(self, role: str) -> PolledSubscription:
         return PolledSubscription(self, MESSAGE_TYPES[role], self.stage.inputs[role], NEWEST)
@@ -152,8 +153,6 @@ def _stands_still() -> int:
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """Entry point of the executable ``safety_monitor``."""
-    for line in stand_back(int(os.environ.get("L4EDGE_MONITOR_NICENESS", "10"))):
-        print(f"l4edge: safety monitor: {line}", file=sys.stderr, flush=True)
     run_node(SafetyMonitorNode, arguments)
 
 

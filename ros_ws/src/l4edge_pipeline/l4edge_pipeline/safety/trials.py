@@ -15,9 +15,9 @@ from l4edge_pipeline.replay.processes import ProcessGroup
 
 PERIODS = 2
 """Within so many the consumer must hold every frame for uncertified."""
-LASTING_S = 1.0
+LASTING_PERIODS = 10
 """How long a fault lasts in a trial."""
-BASELINE_S = 30.0
+BASELINE_S = 60.0
 """How long is waited for a certified state before a fault."""
 SLOW_STOPPED_S, SLOW_RUNNING_S = 0.09, 0.01
 """A slowed monitor runs a tenth of the time."""
@@ -121,7 +121,7 @@ class Bench:
         time.sleep(0.037 * (time.monotonic_ns() % 3))  # anywhere within a period
         self._hear()
         since_ns, undo = self._inflict(fault)
-        time.sleep(LASTING_S)
+        time.sleep(LASTING_PERIODS * self._period_ms * 1e-3)
         own_ns, beliefs = self._hear()
         undo()
         return judge(fault, own_ns or since_ns, beliefs, PERIODS * self._period_ms)

@@ -64,6 +64,18 @@ def test_no_module_pulls_in_rclpy_or_torch_where_they_do_not_live(library):
     assert result.returncode == 0, result.stderr
 
 
+def test_certification_pulls_in_no_torch():
+    """It runs on the vehicle; what trains and attacks does not."""
+    homes = ("l4edge_compression.defense.training", "l4edge_compression.defense.attacks")
+    modules = [
+        name for name in modules_of("l4edge_compression")
+        if is_below(name, ["l4edge_compression.defense"]) and not is_below(name, homes)
+    ]
+    assert "l4edge_compression.defense.packages" in modules
+    result = import_in_new_process(modules)
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_check_above_notices_rclpy():
     pytest.importorskip("rclpy", reason="needs ROS 2")
     result = import_in_new_process(["rclpy"])

@@ -22,7 +22,8 @@ def test_the_largest_difference_is_found_wherever_it_is():
         return part + 0.25 * (np.abs(part - tensors[5]).max(axis=1, keepdims=True) == 0)
 
     assert largest_difference(lambda part: part, other, tensors) == pytest.approx(0.25, abs=1e-5)
-    assert largest_difference(lambda part: part, lambda part: part + 0.5 * (len(part) == 7), tensors) == pytest.approx(0.5, abs=1e-5)
+    in_sevens = largest_difference(lambda part: part, lambda part: part + 0.5 * (len(part) == 7), tensors)
+    assert in_sevens == pytest.approx(0.5, abs=1e-5)
     assert largest_difference(lambda part: part, lambda part: part, tensors) == 0.0
     maps = RANDOM.normal(size=(3, 2, 4, 4)).astype(np.float32)
     assert saliency_difference(np.abs, lambda part: np.abs(part) + 0.125, maps) == pytest.approx(0.25, abs=1e-5)

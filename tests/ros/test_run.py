@@ -24,7 +24,7 @@ pytest.importorskip("l4edge_msgs.msg", reason="needs the built l4edge_msgs")
 DOMAIN = "91"
 RATE_HZ = 10.0
 FRAMES = 60
-READERS_OF_ODOMETRY = 4  # tracking, planning, control, recorder
+READERS_OF_ODOMETRY = 5  # tracking, planning, control, supervisor, recorder
 
 
 @pytest.fixture

@@ -67,8 +67,9 @@ class MaskedDetector:
 
     Args:
         detector: the package, ready.
-        fill: red, green, blue of what is erased, 0 to 255. Black by default: what detectors know from the bars of
-            letterboxed pictures.
+        fill: red, green, blue of an erased half plane, 0 to 255. Black by default: what detectors know from the bars of
+            letterboxed pictures. Windows inside the picture are not filled but continued from their surroundings, see
+            :func:`continued`: this project's detector takes a black rectangle for a truck.
     """
 
     def __init__(self, detector: Detector, fill: Sequence[int] = (0, 0, 0)) -> None:
@@ -104,10 +105,17 @@ class MaskedDetector:
             np.copyto(self._work, tensor)
             columns, rows = slice(erased[0], erased[2]), slice(erased[1], erased[3])
             place = (slice(None), rows, columns) if self._rows_first else (slice(None), slice(None), rows, columns)
-            self._work[place] = blank[place]
+            x_min, y_min, x_max, y_max = view.region
+            if erased[2] - erased[0] == x_max - x_min or erased[3] - erased[1] == y_max - y_min:
+                self._work[place] = blank[place]
+            else:
+                picture = tensor[0] if self._rows_first else tensor[0].transpose(1, 2, 0)
+                filled = continued(picture, erased, view.region)
+                self._work[place] = filled if self._rows_first else filled.transpose(2, 0, 1)
             return self._detector.find(self._work)
 
-        return View(size, pixels.shape[:2], placement, look)
+        view = View(size, pixels.shape[:2], placement, look)
+        return view
 
 
 class PictureDetector:
@@ -130,6 +138,38 @@ class PictureDetector:
             return Candidates(found.boxes, found.scores, found.class_ids)
 
         return View(kept.shape[:2], kept.shape[:2], Placement((1.0, 1.0), (0.0, 0.0)), look)
+
+
+def continued(picture: np.ndarray, window: Window, region: Window) -> np.ndarray:
+    """A window's content as its surroundings have it: the four pixels beside it, weighted by the square of nearness.
+
+    Nothing inside the window is read, so a patch that lies inside has no say.
+
+    Args:
+        picture: (H, W, C).
+        window: smaller than the region on both axes.
+        region: of the picture; what lies outside is padding and not continued.
+
+    Returns:
+        (h, w, C) of the picture's type.
+    """
+    x_min, y_min, x_max, y_max = window
+    height, width = y_max - y_min, x_max - x_min
+    across, down = np.arange(width, dtype=np.float32) + 1, np.arange(height, dtype=np.float32)[:, None] + 1
+    total, weights = np.zeros((height, width, picture.shape[2]), np.float32), np.zeros((height, width, 1), np.float32)
+    sides = (
+        (x_min > region[0], picture[y_min:y_max, x_min - 1 : x_min], across[None]),
+        (x_max < region[2], picture[y_min:y_max, x_max : x_max + 1], (width + 1 - across)[None]),
+        (y_min > region[1], picture[y_min - 1 : y_min, x_min:x_max], down),
+        (y_max < region[3], picture[y_max : y_max + 1, x_min:x_max], height + 1 - down),
+    )
+    for there, line, distance in sides:
+        if there:
+            nearness = (1 / distance**2)[:, :, None]
+            total += nearness * line
+            weights += nearness
+    filled = total / weights
+    return (np.rint(filled) if picture.dtype == np.uint8 else filled).astype(picture.dtype)
 
 
 def patch_in_input(patch: int, placement: Placement) -> int:

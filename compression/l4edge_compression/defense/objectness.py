@@ -10,7 +10,7 @@ window of cells holds at least ``unexplained`` of R, then for any content of tha
 puts out: there is an alert, or a box with its margin covers the centre of a cell of R. Proof: R is active in the
 attacked picture, too; if no box covered one of R, all of R were unexplained, and the window alone would alert. QED
 
-The cells must come from a network without global operations; ``l4edge_compression.defense.locality`` tells.
+The cells must come from a network without global operations, with the receptive field that the package declares.
 """
 
 from dataclasses import dataclass
@@ -45,9 +45,9 @@ class ObjectnessSettings:
         margin: pixels of the network's input by which a box explains more than it covers.
     """
 
-    threshold: float = 0.5
+    threshold: float = 0.8
     window: int = 6
-    unexplained: int = 12
+    unexplained: int = 14
     margin: float = 8.0
 
     def __post_init__(self) -> None:
@@ -168,7 +168,7 @@ class Objectness:
         """(H', W') bool: cells whose centre lies in one of the boxes."""
         y, x = ((np.arange(count) + 0.5) * self.stride for count in shape)
         rows = (y >= boxes[:, 1:2]) & (y < boxes[:, 3:])
-        columns = (x >= boxes[:, :1]) & (x < boxes[:, 2:])
+        columns = (x >= boxes[:, :1]) & (x < boxes[:, 2:3])
         return np.any(np.logical_and(rows[:, :, None], columns[:, None, :]), axis=0)
 
     def _explained(self, boxes: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:

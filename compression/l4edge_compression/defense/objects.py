@@ -120,7 +120,7 @@ class ObjectMasks:
         base: Optional[Detections] = None,
         more_time: MoreTime = always,
         cells: Optional[Cells] = None,
-        free_classes: Sequence[int] = (FAR, CLOSE),
+        free_classes: Sequence[int] = (FAR, CLOSE, OVER),
     ) -> Inspection:
         """Look at one frame until it is done or the time is.
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from l4edge_compression.defense.detectors import MaskedDetector, PictureDetector, patch_in_input
 from l4edge_compression.defense.explaining import ObjectMaskSettings, gather, guaranteed, unexplained
 from l4edge_compression.defense.free_space import ground_cells, image_cells
@@ -16,7 +17,6 @@ from l4edge_perception.camera.preprocessing import Placement
 from l4edge_perception.errors import InputError
 from l4edge_perception.packages import load_package
 from l4edge_perception.types import CameraModel, Detections
-
 from tests.conftest import REPOSITORY
 
 RED, GREEN, MAGENTA = (255, 0, 0), (0, 255, 0), (255, 0, 255)
@@ -77,7 +77,8 @@ def test_hand_checked_certificates():
 
 def test_a_box_in_sight_of_no_masked_view_is_not_certified():
     """The rule that looks at the place of boxes and lines alone says True here: half planes do erase every patch and
-    leave the box. The detector does not see the object in any of them, so the answer must be False everywhere."""
+    leave the box. The detector does not see the object in any of them, so the answer must be False everywhere.
+    """
     box = (60, 40, 68, 60)
 
     def only_whole(pixels):

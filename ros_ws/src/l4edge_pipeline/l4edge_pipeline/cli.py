@@ -15,6 +15,7 @@ COMMANDS = {
     "models": ("l4edge_pipeline.commands.models", "Import, inspect and check model packages."),
     "compress": ("l4edge_compression.command", "Quantize a network and tell what that costs."),
     "simulate": ("l4edge_simulation.command", "Record a drive through the simulated world."),
+    "demo": ("l4edge_pipeline.commands.demo", "Show attacks on the simulated vehicle, and what stops them."),
     "bench": ("l4edge_pipeline.commands.bench", "Measure parts of the pipeline against named peers."),
 }
 """Verb: (module that holds ``command``, a click command; its line in the help)."""

@@ -11,6 +11,8 @@ from l4edge_simulation.rendering.ground_truth import Labeller
 from l4edge_simulation.rendering.renderer import Renderer
 from l4edge_simulation.rendering.scene import Scene
 from l4edge_simulation.rendering.sensor import Camera, Odometer, draw_camera_noise
+from l4edge_simulation.rendering.stickers import Sticker, project, stick
+from l4edge_simulation.world.actors import Actor
 from l4edge_simulation.world.state import STEP_S
 from l4edge_simulation.world.world import World
 
@@ -40,6 +42,9 @@ class Simulation:
         seed: see ``appearance.drive_seed``. split: whose textures and palettes it wears.
         duration_s: how long a road is needed. renderer: to share between drives; its size is the image's.
         look: key of ``appearance.LOOKS``, or "" for the seed's own.
+
+    Attributes:
+        stickers: what is stuck onto objects, empty at first; may be changed while driving.
     """
 
     def __init__(self, seed: int, split: str, duration_s: float, renderer: Renderer, look: str = "") -> None:
@@ -55,6 +60,7 @@ class Simulation:
         renderer.load(self.scene)
         self._labeller = Labeller(self.scene)
         self._measured_at = 0.0
+        self.stickers: list[Sticker] = []
 
     @property
     def stamp_ns(self) -> int:
@@ -106,9 +112,21 @@ class Simulation:
         actors = self.scene.pose()
         clean, geoms = self._renderer.render()
         truth = self._labeller.label(self.stamp_ns, geoms, actors)
+        for sticker in self.stickers:
+            clean = self._stick(clean, geoms, sticker, actors)
         return Observation(self.stamp_ns, self.camera.expose(clean), self.odometry(), self.true_ego(), truth)
 
     def step(self, command: ControlCommand | None = None, seconds: float = 0.1) -> Observation:
         """Drive on for ``seconds`` by ``command`` (None: the simulated expert) and look."""
         self.advance(seconds, command)
         return self.observe()
+
+    def _stick(
+        self, image: np.ndarray, geoms: np.ndarray, sticker: Sticker, actors: dict[str, Actor]
+    ) -> np.ndarray:
+        item = self.scene.items[sticker.item]
+        actor, member = actors.get(item.member.key), item.member
+        x, y, yaw = (actor.x, actor.y, actor.yaw) if actor else (*member.position[:2], member.yaw)
+        camera = (self.camera_pose.intrinsics(), self.scene.map_from_camera)
+        corners = project(sticker.corners(), x, y, yaw, camera)
+        return stick(image, np.isin(geoms, item.geoms), corners, sticker.texture, sticker.lit(self.look, yaw))

@@ -1,0 +1,158 @@
+"""A sticker on a vehicle that a detector then no longer finds.
+
+``python -m l4edge_compression.defense.attacks.hiding``. As in Thys et al. 2019 (arXiv 1904.08653) the scores around the
+object are pushed down, here in all cells whose middle lies in its box and for all classes that a vehicle yields to,
+over looks at the real place from afar to near.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional
+
+from l4edge_compression.defense.attacks.stickers import (
+    Looks,
+    Placement,
+    Printer,
+    as_png,
+    exposed,
+    less_noise,
+    read_looks,
+)
+from l4edge_compression.tasks.detection import detector_from_package
+from l4edge_perception.files import write_bytes, write_text
+from l4edge_perception.models.detector import DIVISIONS, STRIDES
+from l4edge_perception.packages import load_package
+from l4edge_perception.training.processor import without_matrix_tiles
+
+ROAD_USERS = 4
+"""The first so many classes; signs and lights are nothing to stop behind."""
+
+HARMLESS = -3.5
+"""Logit below which a cell's answer is not looked at."""
+
+WORST = 12
+"""So many cells count, those with the highest scores."""
+
+AROUND = 0.1
+"""By this share of its size the box is enlarged on each side when its cells are looked for."""
+
+SMOOTHNESS = 0.15
+"""Weight of the texture's total variation."""
+
+
+def cell_middles(height: int, width: int) -> np.ndarray:
+    """(N, 2) x and y of all answers' cells in an input of a size, in the order of the network's output."""
+    found = []
+    for stride, parts in zip(STRIDES, DIVISIONS, strict=True):
+        rows, columns = height // stride, width // stride
+        for part in range(parts**2):
+            y = (np.arange(rows) + (part // parts + 0.5) / parts) * stride
+            x = (np.arange(columns) + (part % parts + 0.5) / parts) * stride
+            found.append(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
+    return np.concatenate(found)
+
+
+def object_cells(looks: Looks, rows: list[int]) -> Tensor:
+    """(B, N) bool: which cells of the windows ``rows`` lie on the object."""
+    middles = cell_middles(*looks.windows.shape[1:3])
+    boxes = looks.boxes[rows] - np.tile(looks.origins[rows], 2)
+    margin = AROUND * np.tile(boxes[:, 2:] - boxes[:, :2], 2) * [-1, -1, 1, 1]
+    low, high = np.split(boxes + margin, 2, axis=1)
+    inside = ((middles >= low[:, None]) & (middles <= high[:, None])).all(axis=-1)
+    return torch.from_numpy(inside)
+
+
+def seen_loss(answers: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of the object is still seen: the loss, and (B,) the largest score on it.
+
+    Args:
+        answers: (B, 4 + C, N) of the network. cells: (B, N) bool of :func:`object_cells`.
+    """
+    logits = answers[:, 4 : 4 + ROAD_USERS].amax(dim=1).masked_fill(~cells, -50.0)
+    worst = logits.topk(WORST, dim=1).values
+    return functional.relu(worst - HARMLESS).sum(dim=1).mean(), worst[:, 0].sigmoid()
+
+
+def make(
+    network: nn.Module, looks: Looks, placement: Placement, steps: int, batch: int, texels: int,
+    learning_rate: float, seed: int, report: Console, start: Tensor | None = None,
+) -> Tensor:
+    """A texture (3, texels, texels), 0..1, that hides the object from ``network``, which takes (B, 3, h, w), 0..255."""
+    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    printer = Printer(looks, placement, texels)
+    free = torch.zeros(3, texels, texels).uniform_(-1, 1, generator=generator)
+    if start is not None:
+        free = torch.logit(start.clamp(0.02, 0.98))
+    free.requires_grad_()
+    optimizer = torch.optim.Adam([free], learning_rate)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
+        texture = torch.sigmoid(free)
+        rows = rng.choice(len(looks), batch, replace=False).tolist()
+        drawn = exposed(torch.stack([printer.draw(texture, row) for row in rows]), generator)
+        loss, scores = seen_loss(network(drawn), object_cells(looks, rows))
+        loss = loss + SMOOTHNESS * less_noise(texture)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if step % 25 == 24:
+            pairs = zip(looks.distances[rows].tolist(), scores.detach().tolist(), strict=True)
+            shown = " ".join(f"{distance:.0f} m: {score:.2f}" for distance, score in pairs)
+            report.print(f"step {step + 1}: loss {float(loss.detach()):.2f}, scores {shown}")
+    return torch.sigmoid(free).detach()
+
+
+@click.command()
+@click.option("--looks", "looks_file", type=click.Path(path_type=Path), required=True, help="Of demonstration.views.")
+@click.option("--package", type=click.Path(path_type=Path), required=True, help="The detector to be fooled.")
+@click.option("--width", type=click.FloatRange(0.02, 1.0), required=True, help="In widths of the side.")
+@click.option("--height", type=click.FloatRange(0.02, 1.0), required=True, help="In heights of the side.")
+@click.option("--right", type=float, default=0.0, show_default=True, help="Of the middle, in widths of the side.")
+@click.option("--up", type=float, default=0.0, show_default=True, help="Of the middle, in heights of the side.")
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--texels", type=click.IntRange(4), default=48, show_default=True)
+@click.option("--learning-rate", type=float, default=0.1, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--start", type=click.Path(path_type=Path), help="A PNG of an earlier run to go on with.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The PNG; a JSON is written beside it.")
+def main(
+    looks_file: Path, package: Path, width: float, height: float, right: float, up: float, steps: int, batch: int,
+    texels: int, learning_rate: float, seed: int, start: Path | None, out: Path,
+) -> None:
+    """Make the sticker and write it as it would be printed."""
+    without_matrix_tiles()
+    torch.set_num_threads(1)
+    opened = load_package(package)
+    looks = read_looks(looks_file)
+    network = detector_from_package(opened).network
+    for weight in network.parameters():
+        weight.requires_grad_(False)
+    first = None
+    if start is not None:
+        first = torch.from_numpy(cv2.imread(str(start))[..., ::-1].copy()).permute(2, 0, 1).float() / 255
+    texture = make(
+        network, looks, Placement(right, up, width, height), steps, min(batch, len(looks)), texels, learning_rate, seed,
+        Console(stderr=True), first,
+    )
+    write_bytes(out, cv2.imencode(".png", as_png(texture)[..., ::-1])[1].tobytes())
+    record = {
+        "made_by": "python -m l4edge_compression.defense.attacks.hiding", "against": opened.name,
+        "level": opened.levels[0].name, "graph_sha256": opened.levels[0].sha256, "looks": len(looks),
+        "width_share": width, "height_share": height, "right": right, "up": up, "steps": steps, "batch": batch,
+        "texels": texels, "learning_rate": learning_rate, "seed": seed, "torch": torch.__version__,
+    }
+    write_text(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -140,7 +140,7 @@ def deit(name: str, width: int, heads: int, depth: int = 12, tokens: int = 197, 
     """A vision transformer of the DeiT form (Touvron et al. 2021, table 1) on 224 x 224 pixels, patches of 16."""
     float_rows = {"fixed8": 1.0}
     head = width // heads
-    operations = [Gemm("patch_embed", width, 3 * 16 * 16, tokens - 1, 1, float_rows)]
+    operations: list[Operation] = [Gemm("patch_embed", width, 3 * 16 * 16, tokens - 1, 1, float_rows)]
     for block in range(depth):
         where = f"blocks.{block}."
         operations += [
@@ -170,7 +170,7 @@ def resnet18(classes: int = 1000, pixels: int = 224) -> Workload:
         return Gemm(name, outputs, channels * kernel * kernel, out * out, 1, rows, 8, channels * size * size)
 
     size = math.ceil(pixels / 2)
-    operations = [convolution("conv1", 3, 64, 7, pixels, 2), Step("maxpool", "pool", 64 * size * size)]
+    operations: list[Operation] = [convolution("conv1", 3, 64, 7, pixels, 2), Step("maxpool", "pool", 64 * size * size)]
     size, channels = math.ceil(size / 2), 64
     for stage, outputs in enumerate((64, 128, 256, 512), start=1):
         for block in range(2):

@@ -1,0 +1,1 @@
+"""SystemVerilog of the tile engines, and the tools that build, check and synthesize it."""

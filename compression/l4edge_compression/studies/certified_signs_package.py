@@ -57,7 +57,7 @@ from l4edge_perception.types import MEANINGS
 
 LEVEL = "certified"
 NAME = "sign_classifier_certified"
-DECLARED: tuple[int, int] = (4, 4)
+DECLARED = BANDS
 """Windows per axis that the package declares."""
 
 
@@ -131,10 +131,10 @@ def recoveries_of(
     """Double masking in the features and in the pixels."""
     whole, stem, head = (graph_runner(graphs[name]) for name in (LEVEL, "stem", "head"))
     result: dict[str, Certifier] = {}
-    for counts in ((3, 3), BANDS):
+    for counts in (DECLARED, (3, 3)):
         word = f"{counts[0]} x {counts[1]}"
         result[f"features, {word}"] = ScaleCert(stem, head, settings_of(classifier, margin, counts))
-    result["pixels, 3 x 3"] = double_mask(whole, PATCH_PX, (3, 3), 64, margin)
+        result[f"pixels, {word}"] = double_mask(whole, PATCH_PX, counts, 64, margin)
     return result
 
 

@@ -18,7 +18,7 @@ from l4edge_compression.defense.scalecert import ScaleCert
 from l4edge_compression.defense.unsound_control import NaiveOrder
 from l4edge_compression.defense.windows import axis_windows, check_settings
 from l4edge_compression.studies.certified_methods import Methods
-from l4edge_compression.studies.certified_package import pixels, torch_runner
+from l4edge_compression.studies.certified_package import pixels, shuffled, torch_runner
 from l4edge_compression.studies.certified_pictures import scenes, sign_crops
 from l4edge_compression.studies.certified_table import FILL, choose_trust
 from l4edge_compression.studies.certified_table import measure as measure_table
@@ -111,7 +111,7 @@ def measure(
     budget = budget or Budget()
     begin = time.monotonic()
     methods, reader = Methods(load_certified(package), FILL), Methods(load_certified(signs), GREY)
-    test = None if data is None else read_pictures(data, cache)["test"]
+    test = None if data is None else shuffled(read_pictures(data, cache)["test"])
     images = scenes(4 * budget.images, 32, budget.seed) if test is None else pixels(test, 4 * budget.images)
     say("covering sets")
     results = covering(budget)

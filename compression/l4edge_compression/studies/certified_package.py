@@ -34,6 +34,12 @@ def pixels(pictures: Pictures, count: int | None = None, begin: int = 0) -> np.n
     return np.ascontiguousarray(pictures.images[begin:end].permute(0, 2, 3, 1).numpy())
 
 
+def shuffled(pictures: Pictures, seed: int = 0) -> Pictures:
+    """The same pictures in another order: those of a data set lie class by class."""
+    order = torch.randperm(len(pictures.labels), generator=torch.Generator().manual_seed(seed))
+    return Pictures(pictures.images[order], pictures.labels[order], pictures.classes)
+
+
 def write_study_package(
     folder: Path, network: nn.Module, pictures: dict[str, Pictures], result: dict[str, Any]
 ) -> CertifiedPackage:
@@ -43,7 +49,7 @@ def write_study_package(
         InputError: the stem is not local, or the package would not be readable.
         RuntimeError: onnxruntime disagrees with torch.
     """
-    selection, samples = sparse_stem(network), pixels(pictures["train"], SAMPLES)
+    selection, samples = sparse_stem(network), pixels(shuffled(pictures["train"]), SAMPLES)
     config = selection.config
     parts = certified_graphs(network, samples, MEAN, STD, half=True)
     place = stem_locality(parts["stem"], samples.shape[1:3])

@@ -19,7 +19,7 @@ from l4edge_compression.defense.packages import load_certified
 from l4edge_compression.defense.refining import CoarseToFine
 from l4edge_compression.defense.verdicts import Certificate, Verdict
 from l4edge_compression.studies.certified_methods import Methods
-from l4edge_compression.studies.certified_package import pixels
+from l4edge_compression.studies.certified_package import pixels, shuffled
 from l4edge_compression.studies.pictures import MEAN, fingerprint, read_pictures
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
@@ -199,9 +199,9 @@ def choose_trust(methods: Methods, images: np.ndarray, labels: np.ndarray, loss:
 @click.option("--package", type=click.Path(path_type=Path), required=True, help="Certified package.")
 @click.option("--training", type=click.Path(path_type=Path), multiple=True, help="result.json of the package's runs.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Result file to write.")
-@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Test pictures, the first.")
+@click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Test pictures.")
 @click.option("--recovered", type=click.IntRange(1), default=200, show_default=True, help="Of them, for recovery.")
-@click.option("--tuning", type=click.IntRange(1), default=300, show_default=True, help="Test pictures, the last.")
+@click.option("--tuning", type=click.IntRange(1), default=300, show_default=True, help="Other test pictures, to choose trust on.")
 @click.option("--note", multiple=True, help="What readers of the result must know.")
 def command(
     data: Path, cache: Path | None, package: Path, training: tuple[Path, ...], out: Path, images: int, recovered: int,
@@ -209,7 +209,7 @@ def command(
 ) -> None:
     """Measure the table on CIFAR-10's test pictures."""
     pictures = read_pictures(data, cache)
-    test = pictures["test"]
+    test = shuffled(pictures["test"])
     certified = load_certified(package)
     methods = Methods(certified, FILL)
     begin = len(test.labels) - tuning

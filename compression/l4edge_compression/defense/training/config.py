@@ -21,12 +21,15 @@ class OcclusionConfig:
     Attributes:
         shares: of pictures with no, one and two windows; in all 1.
         counts: windows per axis of the covering sets whose window sizes are drawn, equally often. Fewer means larger.
+        candidates: windows drawn for each one that is used: the one that hides most activity. A cheap stand-in for
+            learning from the worst window (Saha et al. 2023, "greedy cutout"), without more passes.
         level: where windows lie: ``features`` (the stem's map), ``pixels`` (of the input, filled with 0), or ``both``,
             half of the pictures each.
     """
 
-    shares: tuple[float, float, float] = (0.2, 0.5, 0.3)
-    counts: tuple[int, ...] = (2, 3, 6)
+    shares: tuple[float, float, float] = (0.15, 0.6, 0.25)
+    counts: tuple[int, ...] = (3, 6, 6, 6)
+    candidates: int = 2
     level: str = "both"
 
     def __post_init__(self) -> None:
@@ -36,6 +39,8 @@ class OcclusionConfig:
             )
         if not self.counts or min(self.counts) < 1:
             raise InputError(f"OcclusionConfig: counts is {self.counts}; give windows per axis, each at least 1")
+        if self.candidates < 1:
+            raise InputError(f"OcclusionConfig: candidates is {self.candidates}; must be at least 1")
         if self.level not in LEVELS:
             raise InputError(f"OcclusionConfig: level is {self.level!r}; must be {' or '.join(LEVELS)}")
 
@@ -68,7 +73,7 @@ class ScaleCertConfig:
     patch: tuple[int, int] = (5, 5)
     counts: tuple[int, int] = (6, 6)
     rule: str = "threshold"
-    keep: float = 0.25
+    keep: float = 0.5
     confidence: float = 0.0
     margin: float = 1e-3
     train_stem: bool = False

@@ -85,7 +85,8 @@ class SparseStem(nn.Module):
         if self.config.occlusion.level == "pixels":
             return torch.ones_like(features[:, :1])
         chosen = ~drawing.in_pixels if self.config.occlusion.level == "both" else torch.ones_like(drawing.in_pixels)
-        return drawing.windows(_size(features), self.shadow, chosen).to(features)
+        weight = (saliency(features) * self.kept(features)).detach()
+        return drawing.windows(_size(features), self.shadow, chosen, weight).to(features)
 
     def pixel_windows(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 1, H, W) with 0 inside this batch's random windows."""
@@ -93,7 +94,7 @@ class SparseStem(nn.Module):
         if self.config.occlusion.level == "features":
             return torch.ones_like(images[:, :1])
         chosen = drawing.in_pixels if self.config.occlusion.level == "both" else torch.ones_like(drawing.in_pixels)
-        return drawing.windows(_size(images), self.config.patch, chosen).to(images)
+        return drawing.windows(_size(images), self.config.patch, chosen, saliency(images).detach()).to(images)
 
 
 class _Drawing:
@@ -104,25 +105,33 @@ class _Drawing:
         self.config: OcclusionConfig = config.occlusion
         self.in_pixels = torch.rand(count, generator=self.generator) < 0.5
 
-    def windows(self, size: tuple[int, int], patch: tuple[int, int], chosen: Tensor) -> Tensor:
-        """(B, 1, H, W) bool: False inside one or two windows of the chosen pictures."""
+    def windows(self, size: tuple[int, int], patch: tuple[int, int], chosen: Tensor, weight: Tensor) -> Tensor:
+        """(B, 1, H, W) bool: False inside one or two windows of the chosen pictures.
+
+        ``weight`` (B, H, W) is what windows of several candidates hide most of.
+        """
         count = len(chosen)
         number = torch.multinomial(
             torch.tensor(self.config.shares), count, replacement=True, generator=self.generator
         )
-        result = torch.ones(count, 1, *size, dtype=torch.bool)
+        result = torch.ones(count, *size, dtype=torch.bool)
         for index in range(2):
-            grid = torch.randint(0, len(self.config.counts), (count,), generator=self.generator)
-            inside = torch.ones(count, 1, *size, dtype=torch.bool)
-            for axis, (length, extent) in enumerate(zip(size, patch, strict=True)):
-                sides = torch.tensor([window_side(length, extent, entry) for entry in self.config.counts])[grid]
-                places = torch.rand(count, generator=self.generator) * (length - sides + 1)
-                start, cells = places.long()[:, None], torch.arange(length)[None, :]
-                covered = (cells >= start) & (cells < start + sides[:, None])
-                inside &= covered[:, None, :, None] if axis == 0 else covered[:, None, None, :]
-            used = (chosen & (number > index))[:, None, None, None]
-            result &= ~(inside & used)
-        return result
+            drawn = torch.stack([self._inside(count, size, patch) for _ in range(self.config.candidates)])
+            hidden = (drawn * weight.cpu()).sum((-2, -1))
+            inside = drawn[hidden.argmax(0), torch.arange(count)]
+            result &= ~(inside & (chosen & (number > index))[:, None, None])
+        return result.unsqueeze(1)
+
+    def _inside(self, count: int, size: tuple[int, int], patch: tuple[int, int]) -> Tensor:
+        """(B, H, W) bool: one random window per picture."""
+        grid = torch.randint(0, len(self.config.counts), (count,), generator=self.generator)
+        axes = []
+        for length, extent in zip(size, patch, strict=True):
+            sides = torch.tensor([window_side(length, extent, entry) for entry in self.config.counts])[grid]
+            places = torch.rand(count, generator=self.generator) * (length - sides + 1)
+            start, cells = places.long()[:, None], torch.arange(length)[None, :]
+            axes.append((cells >= start) & (cells < start + sides[:, None]))
+        return axes[0][:, :, None] & axes[1][:, None, :]
 
 
 def _size(images: Tensor) -> tuple[int, int]:

@@ -91,10 +91,10 @@ def test_a_patched_sign_raises_an_alarm_that_names_the_place_and_the_label_witho
 
 
 def test_alarms_are_confirmed_by_m_of_n_and_fall_back(monitor):
-    attacked = [monitor.examine(scene(stamp, pixels=picture(patch=GREEN))) for stamp in (1_000, 2_000, 3_000)]
-    assert [verdict.alarm_count.confirmed for verdict in attacked] == [False, False, True]
-    clean = [monitor.examine(scene(stamp)) for stamp in (4_000, 5_000, 6_000)]
-    assert [verdict.alarm_count.alarms for verdict in clean] == [3, 3, 2]
+    attacked = [monitor.examine(scene(stamp, pixels=picture(patch=GREEN))) for stamp in (1_000, 2_000, 3_000, 4_000)]
+    assert [verdict.alarm_count.confirmed for verdict in attacked] == [False, False, False, True]
+    clean = [monitor.examine(scene(stamp)) for stamp in (5_000, 6_000, 7_000)]
+    assert [verdict.alarm_count.alarms for verdict in clean] == [4, 4, 3]
     assert not clean[-1].alarm_count.confirmed
 
 

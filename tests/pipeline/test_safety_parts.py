@@ -181,12 +181,12 @@ def test_nothing_is_claimed_free_that_was_not_looked_at(inspector):
     camera = pinhole(640, 360, 1.1)
     for passes in range(3):
         left = iter([True] * passes + [False] * 10)
-        found, free = inspector.inspect(pixels, Detections.empty(5), camera, lambda left=left: next(left))
+        found, _, free = inspector.inspect(pixels, Detections.empty(5), camera, lambda left=left: next(left))
         assert found.passes == min(passes, found.passes_required)
         assert found.verdict != Verdict.CERTIFIED or found.passes == found.passes_required
         assert free.certified.shape == (9, 5)
-        assert not free.certified.any() or found.passes == found.passes_required
-    _, nowhere = inspector.inspect(pixels, Detections.empty(5), None, lambda: True)
+        assert not free.certified.any(), "masks alone make no ground free"
+    _, _, nowhere = inspector.inspect(pixels, Detections.empty(5), None, lambda: True)
     assert nowhere.certified.size == 0
 
 
@@ -201,7 +201,7 @@ def test_the_files_of_the_detector_are_watched_by_their_hash(inspector):
 def test_an_object_that_only_masked_views_show_is_an_alarm_without_a_name(inspector):
     pixels = np.full((360, 640, 3), 90, np.uint8)
     one = Detections(5, np.array([[100, 100, 160, 150]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int32))
-    found, _ = inspector.inspect(pixels, one, None, lambda: True)
+    found, _, _ = inspector.inspect(pixels, one, None, lambda: True)
     hidden = dataclasses.replace(found, hidden=one, witnesses=np.array([[80, 80, 200, 200]], np.float32))
     (alarm,) = hidden_verdicts(hidden)
     assert (alarm.object_id, alarm.hazard, alarm.verdict) == (None, Hazard.HIDING, Said.ALARM)

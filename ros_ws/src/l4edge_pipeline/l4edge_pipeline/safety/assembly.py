@@ -6,7 +6,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from l4edge_compression.defense.explaining import ObjectMaskSettings
 from l4edge_perception.errors import InputError
-from l4edge_perception.packages import load_package
+from l4edge_perception.packages import ModelPackage, load_package
 from l4edge_pipeline.resources import find_package
 from l4edge_pipeline.safety.escalation import OperatingPoints
 from l4edge_pipeline.safety.hiding import FreeSpaceConfig, HidingInspector
@@ -27,7 +27,9 @@ class PackageConfig:
     Attributes:
         signs: certified package for signs and lights, "" for the one of the table of stages, or "off".
         detector, detector_level: package that looks for hidden objects, or "off", and its operating point.
+        objectness: package that tells what looks like a road user, or "off"; left out where none of that name ships.
         critical_threshold, other_threshold: operating points of signs and lights.
+        least_sign_px: shorter signs and lights are too small to be certified.
         mask_columns, mask_rows: covering windows, one pass of the detector each.
         patch_px: largest patch that hides an object, pixels of the detector's input.
         masked_score, explained: see ``ObjectMaskSettings``.
@@ -36,12 +38,14 @@ class PackageConfig:
     signs: str = ""
     detector: str = "detector"
     detector_level: str = ""
-    critical_threshold: float = 0.0
-    other_threshold: float = 0.3
+    objectness: str = "objectness"
+    critical_threshold: float = 0.2
+    other_threshold: float = 0.6
+    least_sign_px: float = 24.0
     mask_columns: int = 3
     mask_rows: int = 2
     patch_px: int = 32
-    masked_score: float = 0.5
+    masked_score: float = 0.6
     explained: float = 0.6
 
 
@@ -105,7 +109,7 @@ def assemble(
         try:
             folder = find_package(name)
             folders.append(folder)
-            signs = load_sign_certifier(folder, load_package(folder), points, threads)
+            signs = load_sign_certifier(folder, load_package(folder), points, threads, packages.least_sign_px)
             test = load_self_test(folder / FILE)
         except InputError as error:
             refused.append(str(error))
@@ -113,10 +117,24 @@ def assemble(
         try:
             folder = find_package(packages.detector)
             folders.append(folder)
+            local = _objectness(packages.objectness)
+            folders += [local.path] if local else []
             hiding = HidingInspector(
-                load_package(folder), packages.detector_level or None, masks, grid, threads
+                load_package(folder), packages.detector_level or None, masks, grid, threads, local
             )
         except InputError as error:
             refused.append(str(error))
     finding = "; ".join(refused)
     return Monitor(signs, hiding, test, monitor, deadline_ms, refused=finding, **clocks), FileWatch(folders), finding  # type: ignore[arg-type]
+
+
+def _objectness(name: str) -> Optional[ModelPackage]:
+    if name in ("", OFF):
+        return None
+    try:
+        folder = find_package(name)
+    except InputError:
+        if name == PackageConfig.objectness:
+            return None
+        raise
+    return load_package(folder)

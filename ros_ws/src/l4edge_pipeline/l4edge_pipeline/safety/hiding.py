@@ -1,14 +1,15 @@
 """Looks for objects that one patch hides, and says where on the ground none can be hidden unnoticed."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, List, Optional, Tuple
 
 import numpy as np
 
 from l4edge_compression.defense.detectors import MaskedDetector
-from l4edge_compression.defense.explaining import ObjectMaskSettings
+from l4edge_compression.defense.explaining import ObjectMaskSettings, touched
 from l4edge_compression.defense.free_space import Cells, ground_cells
+from l4edge_compression.defense.objectness import Objectness, ObjectnessResult, ObjectnessSettings
 from l4edge_compression.defense.objects import Inspection, ObjectMasks
 from l4edge_compression.defense.positions import CLOSE, FAR
 from l4edge_perception.camera.detector import Detector
@@ -16,6 +17,12 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.packages import ModelPackage
 from l4edge_perception.safety_types import FreeSpace, Hazard, ObjectVerdict, Verdict, WindowVerdict
 from l4edge_perception.types import CameraModel, Detections
+
+EXPLAINED_PX = 16.0
+"""Around a box: what looks like an object there may be explained by it, so nothing is claimed free."""
+
+UNKNOWN_CLASS = 255
+"""Of what looks like an object of some kind."""
 
 CERTIFIED_CLASSES = (FAR, CLOSE)
 """Places of a patch, relative to an object, that its certificate is made out for: not on top of it."""
@@ -62,11 +69,13 @@ class HidingInspector:
         level: of the package; the cheapest will do, since what matters is whether anything is seen at all.
         settings: of the masks.
         grid: of the free space.
+        objectness: package whose cells see a small part of the picture each, or None. Looked at first; only it
+            makes ground free: masks alone leave no place in view of every patch position in the time there is.
     """
 
     def __init__(
         self, package: ModelPackage, level: Optional[str], settings: ObjectMaskSettings, grid: FreeSpaceConfig,
-        threads: int = 1,
+        threads: int = 1, objectness: Optional[ModelPackage] = None,
     ) -> None:
         self._level = package.level(level)
         self._package = package
@@ -74,6 +83,9 @@ class HidingInspector:
         detector.detect(np.zeros((64, 64, 3), np.uint8), 0)
         self._masks = ObjectMasks(MaskedDetector(detector), settings)
         self._grid = grid
+        self._objectness = Objectness(objectness, ObjectnessSettings(), threads) if objectness else None
+        self._objectness_package = objectness
+        self._noticed = np.zeros(0, bool)
         self._cells: Optional[Cells] = None
         self._camera: Optional[CameraModel] = None
         self.settings = settings
@@ -84,16 +96,21 @@ class HidingInspector:
         return self._level.sha256
 
     def verify(self) -> bool:
-        """Whether the graph on disk is still the one that the package states."""
+        """Whether the graphs on disk are still the ones that the packages state."""
+        graphs = [(self._package, self._level)]
+        if self._objectness_package is not None:
+            graphs.append((self._objectness_package, self._objectness_package.level()))
         try:
-            content = (self._package.path / self._level.graph).read_bytes()
+            return all(
+                hashlib.sha256((package.path / level.graph).read_bytes()).hexdigest() == level.sha256
+                for package, level in graphs
+            )
         except OSError:
             return False
-        return hashlib.sha256(content).hexdigest() == self._level.sha256
 
     def inspect(
         self, pixels: np.ndarray, detections: Detections, camera: Optional[CameraModel], more_time: Callable[[], bool]
-    ) -> Tuple[Inspection, FreeSpace]:
+    ) -> Tuple[Inspection, Optional[ObjectnessResult], FreeSpace]:
         """Look at one frame for as long as there is time.
 
         Args:
@@ -102,22 +119,51 @@ class HidingInspector:
             camera: without one, no ground is claimed free.
             more_time: asked before every pass.
         """
+        looked = None
+        if self._objectness is not None and more_time():
+            looked = self._objectness.inspect(pixels, detections)
         if camera is not self._camera:
             self._camera = camera
             self._cells = None if camera is None else ground_cells(
                 camera, self._grid.rows(), self._grid.columns(), self._grid.object_width_m, self._grid.object_height_m
             )
-        found = self._masks.inspect(pixels, detections, more_time, self._cells, CERTIFIED_CLASSES)
-        return found, self._free_space(found)
+            self._noticed = np.zeros(0, bool)
+        found = self._masks.inspect(pixels, detections, more_time, None, CERTIFIED_CLASSES)
+        return found, looked, self._free_space(found, looked)
 
-    def _free_space(self, found: Inspection) -> FreeSpace:
-        if self._cells is None or found.free is None:
+    def _free_space(self, found: Inspection, looked: Optional[ObjectnessResult]) -> FreeSpace:
+        """Where nothing is seen, nothing looks like an object, and one would be noticed."""
+        cells, objectness = self._cells, self._objectness
+        if cells is None:
             return FreeSpace()
-        flags = self._cells.grid(found.free).astype(bool)
-        if int(found.verdict) == Verdict.ALARM or found.passes < found.passes_required:
-            flags = np.zeros_like(flags)  # where something is hidden, or nobody has looked, nothing is claimed
+        free = np.zeros(len(cells.boxes), bool)
+        alarmed = int(found.verdict) == Verdict.ALARM
+        if objectness is not None and looked is not None and not looked.alert and not alarmed:
+            if not len(self._noticed):
+                # An object as large as assumed that makes the cells of its box active; the same for every frame.
+                assumed = replace(looked, active=np.ones_like(looked.active))
+                nothing = Detections.empty(0)
+                shares = objectness.certify(assumed, cells.boxes, nothing, self.settings.patches[-1:])
+                self._noticed = cells.in_sight & shares.certified[:, -1, list(CERTIFIED_CLASSES)].all(axis=1)
+            around = found.base.boxes + EXPLAINED_PX * np.array([-1, -1, 1, 1], np.float32)
+            free = self._noticed & ~touched(cells.boxes, around)
         grid = self._grid
-        return FreeSpace(grid.nearest_m, grid.row_m, -grid.half_width_m, grid.column_m, flags)
+        return FreeSpace(
+            grid.nearest_m, grid.row_m, -grid.half_width_m, grid.column_m, cells.grid(free).astype(bool)
+        )
+
+
+def objectness_verdicts(looked: Optional[ObjectnessResult]) -> List[ObjectVerdict]:
+    """An alarm for each place that looks like an object and lies in no box."""
+    if looked is None:
+        return []
+    return [
+        ObjectVerdict(
+            object_id=None, hazard=Hazard.HIDING, box=_box(region), class_id=UNKNOWN_CLASS, score=0.0,
+            verdict=Verdict.ALARM, reason="disagreed", covered=1.0, passes_done=1, passes_required=1,
+        )
+        for region in looked.regions
+    ]
 
 
 def hidden_verdicts(found: Inspection) -> List[ObjectVerdict]:

@@ -23,7 +23,7 @@ from l4edge_perception.safety_types import (
 )
 from l4edge_perception.types import CameraModel, Detections, Tracks
 from l4edge_pipeline.safety.escalation import AlarmCounter, Pacer
-from l4edge_pipeline.safety.hiding import HidingInspector, hidden_verdicts, seen_verdicts
+from l4edge_pipeline.safety.hiding import HidingInspector, hidden_verdicts, objectness_verdicts, seen_verdicts
 from l4edge_pipeline.safety.self_test import SelfTest
 from l4edge_pipeline.safety.signs import SignCertifier
 
@@ -40,8 +40,8 @@ class MonitorConfig:
     step_ms: float = 10.0
     same_object: float = 0.5
     objects: int = 10
-    alarms_needed: int = 3
-    alarm_frames: int = 5
+    alarms_needed: int = 4
+    alarm_frames: int = 6
     self_test_period_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -193,9 +193,11 @@ class Monitor:
         verdicts = [(entry.verdict, entry.reason) for entry in labels]
         if self._hiding is not None:
             pacer.begin()
-            found, free = self._hiding.inspect(pixels, detections, scene.camera, pacer.more_time)
+            found, looked, free = self._hiding.inspect(pixels, detections, scene.camera, pacer.more_time)
             claim = Claim.HIDING_OR_ALERT
-            objects += hidden_verdicts(found) + seen_verdicts(found, names, self._config.objects)
+            unexplained = objectness_verdicts(looked)
+            objects += unexplained + hidden_verdicts(found) + seen_verdicts(found, names, self._config.objects)
+            verdicts += [(entry.verdict, entry.reason) for entry in unexplained]
             shares.append(float(np.clip(found.covered, 0.0, 1.0)))
             passes.append((found.passes, found.passes_required))
             verdicts.append((Verdict(int(found.verdict)), found.reason))

@@ -73,13 +73,15 @@ class SignCertifier:
         classes: of its network, words of ``MEANINGS``.
         geometry: of the crops.
         points: operating points.
+        least_px: signs and lights of which the longer edge is shorter are not certified; enlarged so much, a few pixels
+            of the camera would be a whole patch.
         patch: what the certificates assume.
         verify: reads the package's files again; False where they are no longer those that were loaded.
     """
 
     def __init__(
         self, certifier: Any, classes: Sequence[str], geometry: CropGeometry, points: OperatingPoints,
-        patch: PatchModel, verify: Callable[[], bool],
+        patch: PatchModel, verify: Callable[[], bool], least_px: float = 0.0,
     ) -> None:
         certifier.confidence = points.critical
         self._certifier = certifier
@@ -88,6 +90,7 @@ class SignCertifier:
         self._points = points
         self.patch = patch
         self.verify = verify
+        self._least_px = least_px
 
     def crop_certificate(
         self, image: np.ndarray, more_time: Callable[[], bool], escalate: bool = True
@@ -125,7 +128,8 @@ class SignCertifier:
         """
         box = detections.boxes[row]
         left, top, right, bottom = self.geometry.square(box)
-        if left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
+        small = max(box[2] - box[0], box[3] - box[1]) < self._least_px
+        if small or left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
             # Beyond the picture its border goes on: a patch there would be spread over the whole margin of the crop.
             certificate = uncertified("size")
         else:
@@ -177,7 +181,7 @@ class SignCertifier:
 
 
 def load_sign_certifier(
-    folder: Path, package: ModelPackage, points: OperatingPoints, threads: int = 1
+    folder: Path, package: ModelPackage, points: OperatingPoints, threads: int = 1, least_px: float = 0.0
 ) -> SignCertifier:
     """The certifier of a package whose folder holds ``certification.json``.
 
@@ -198,5 +202,6 @@ def load_sign_certifier(
         model_hash=hashlib.sha256("".join(files).encode()).hexdigest(), configuration_hash=certified.hash,
     )
     return SignCertifier(
-        certifier, certified.classes or package.classes, CropGeometry.of(package), points, patch, certified.verify
+        certifier, certified.classes or package.classes, CropGeometry.of(package), points, patch, certified.verify,
+        least_px,
     )

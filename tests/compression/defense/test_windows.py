@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from l4edge_compression.defense.windows import (
     axis_shadows,
     axis_windows,

@@ -12,7 +12,7 @@ unexport PYTHONPATH ROS_DISTRO AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX
 endif
 
 # The tests that use no tool of a developer's machine.
-TOOLS := l4edge_(accel|simulation)|l4edge_perception\.(models|training)|small_networks|l4edge_compression( import|\.(api|command|levels|networks|quantization|studies|tasks|defense\.(attacks|training)))
+TOOLS := l4edge_(accel|simulation)|l4edge_perception\.(models|training)|small_networks|safety_factories|l4edge_compression( import|\.(api|command|levels|networks|quantization|studies|tasks|defense\.(attacks|training)))
 VEHICLE_TESTS = $(shell grep -rLE '$(TOOLS)' tests --include='test_*.py' --exclude-dir=architecture)
 
 .DEFAULT_GOAL := help

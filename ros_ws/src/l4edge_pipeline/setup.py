@@ -13,7 +13,7 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(),
-    package_data={NAME + ".report": ["templates/*"]},
+    package_data={NAME + ".report": ["templates/*"], NAME + ".demonstration": ["textures/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + NAME]),
         ("share/" + NAME, ["package.xml"]),

@@ -37,7 +37,8 @@ def patch(out: Path, clean_drives: int, clean_seconds: float, stages: Optional[P
         click.echo(json.dumps(results, indent=1))
     else:
         for row in results["requirements"]:
-            click.echo(f"{'held    ' if row['held'] else 'NOT HELD'}  {row['words']}: {row['value']}")
+            told = "" if row["required"] else " (told, not required)"
+            click.echo(f"{'held    ' if row['held'] else 'NOT HELD'}  {row['words']}: {row['value']}{told}")
     console.print(f"{out / 'report.html'}")
     if not results["passed"]:
         raise click.exceptions.Exit(1)

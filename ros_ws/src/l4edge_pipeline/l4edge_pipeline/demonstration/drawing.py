@@ -17,7 +17,7 @@ RED, GREEN, AMBER, GREY, WHITE = (255, 84, 84), (96, 222, 130), (255, 190, 60), 
 STATE_COLOURS = {
     State.NOMINAL: GREEN, State.CAUTION: AMBER, State.DEGRADED: (255, 140, 60), State.MINIMAL_RISK_MANOEUVRE: RED,
 }
-STRIP_HEIGHT, INSET_PX, INSET_LEAST_PX = 28, 168, 24
+STRIP_HEIGHT, INSET_PX, INSET_GAP_PX, INSET_LEAST_PX = 28, 168, 6, 24
 WINDOWS_DRAWN = 6
 
 
@@ -86,17 +86,17 @@ def _draw_windows(picture: np.ndarray, frame: Frame) -> None:
 
 def _add_inset(picture: np.ndarray, image: np.ndarray, true: np.ndarray) -> None:
     """The target enlarged, in the corner of the picture that is farther from it."""
+    size = min(INSET_PX, image.shape[0] // 2)
     edge = max(true[2] - true[0], true[3] - true[1], INSET_LEAST_PX) * 1.25
     left, top = 0.5 * (true[0] + true[2] - edge), 0.5 * (true[1] + true[3] - edge)
-    scale = edge / INSET_PX
+    scale = edge / size
     matrix = np.array([[scale, 0.0, left + 0.5 * scale - 0.5], [0.0, scale, top + 0.5 * scale - 0.5]])
     inset = cv2.warpAffine(
-        image, matrix, (INSET_PX, INSET_PX), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        image, matrix, (size, size), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
-    x = 6 if 0.5 * (true[0] + true[2]) > image.shape[1] / 2 else image.shape[1] - INSET_PX - 6
-    picture[6 : 6 + INSET_PX, x : x + INSET_PX] = inset
-    cv2.rectangle(picture, (x, 6), (x + INSET_PX, 6 + INSET_PX), WHITE, 1)
+    x = INSET_GAP_PX if 0.5 * (true[0] + true[2]) > image.shape[1] / 2 else image.shape[1] - size - INSET_GAP_PX
+    picture[INSET_GAP_PX : INSET_GAP_PX + size, x : x + size] = inset
+    cv2.rectangle(picture, (x, INSET_GAP_PX), (x + size, INSET_GAP_PX + size), WHITE, 1)
 
 
 def _strip(width: int, frame: Frame, index: int) -> np.ndarray:

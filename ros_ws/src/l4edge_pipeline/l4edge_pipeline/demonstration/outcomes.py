@@ -39,7 +39,8 @@ class Answer:
         word: a meaning or a class, ``MISSED`` or ``UNREAD``. confidence: of it, 0..1.
         box: of the detection, pixels, or None.
         height_px: of the target itself in the picture, 0 where it is out of it.
-        right: whether the word is the truth; None where the target is too small or out of the picture.
+        right: of a sign, whether the word is the truth; of a vehicle, whether the pipeline has a track of it; None
+            where the target is too small or out of the picture.
     """
 
     word: str
@@ -64,17 +65,27 @@ def answer(frame: Frame, kind: str, target: Target) -> Answer:
         if OBJECT_CLASSES[found.class_ids[row]] in wanted
     ]
     best, row = max(fitting, default=(0.0, -1))
+    known = kind != STOP and _is_tracked(frame, true)
     if best < SAME_OBJECT:
-        return Answer(MISSED, 0.0, None, height, False if enough else None)
+        return Answer(MISSED, 0.0, None, height, known if enough else None)
     box = tuple(float(value) for value in found.boxes[row])
     if kind != STOP:
         word = OBJECT_CLASSES[found.class_ids[row]]
-        return Answer(word, float(found.scores[row]), box, height, True if enough else None)  # type: ignore[arg-type]
+        return Answer(word, float(found.scores[row]), box, height, known if enough else None)  # type: ignore[arg-type]
     meanings = found.meanings[row]
     if not meanings.any():
         return Answer(UNREAD, 0.0, box, height, None)  # type: ignore[arg-type]
     word = MEANINGS[int(meanings.argmax())]
     return Answer(word, float(meanings.max()), box, height, word == "stop")  # type: ignore[arg-type]
+
+
+def _is_tracked(frame: Frame, true: np.ndarray) -> bool:
+    """Whether the pipeline knows of a road user there; a single miss of the detector does not make it forget."""
+    tracks = frame.tracks
+    return any(
+        OBJECT_CLASSES[tracks.class_ids[row]] in ROAD_USERS and overlap(box, true) >= SAME_OBJECT
+        for row, box in enumerate(tracks.boxes.astype(float))
+    )
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -100,7 +111,8 @@ class Outcome:
         certified, uncertified: frames.
         stopped: whether it came to a standstill before the target (a sign: shortly before).
         gap_m: from the front bumper to the target then. passed_mps: speed at which the front passed the sign.
-        contact_mps: speed at the first contact with anything. hardest_mps2: strongest braking, up to the contact.
+        contact_mps: speed at the first contact with anything. hardest_mps2: strongest braking from the first
+            alarm on, or of the whole drive without one, up to a contact.
         end_mps: speed at the end.
     """
 
@@ -155,6 +167,7 @@ def judge(frames: Sequence[Frame], stations: Sequence[float], kind: str, target:
     passed = _first(value < 0.0 for value in gaps) if kind == STOP else None
     verdicts = [frame.verdict.verdict for frame in frames if frame.verdict is not None]
     until = len(frames) if contact is None else max(contact, 1)
+    since = alarmed[0] if alarmed and alarmed[0] < until else 0
     return Outcome(
         frames=len(frames),
         seconds=round(len(frames) * PERIOD_S, 3),
@@ -174,7 +187,7 @@ def judge(frames: Sequence[Frame], stations: Sequence[float], kind: str, target:
         gap_m=None if gap is None else round(gap, 2),
         passed_mps=None if passed is None else round(frames[passed].ego.speed, 2),
         contact_mps=None if contact is None else round(frames[contact].ego.speed, 2),
-        hardest_mps2=round(-min(frame.ego.acceleration for frame in frames[:until]), 2),
+        hardest_mps2=round(-min(frame.ego.acceleration for frame in frames[since:until]), 2),
         end_mps=round(frames[-1].ego.speed, 2),
     )
 

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List
 
 from l4edge_perception.safety_types import State
-from l4edge_pipeline.demonstration.scenes import ATTACKED, CLEAN, GUARDED
+from l4edge_pipeline.demonstration.scenes import ATTACKED, CLEAN, GUARDED, STOP
 
 ALARM_FRAMES = 2
 """From the first wrong answer to the alarm."""
@@ -13,7 +13,7 @@ COMFORTABLE_MPS2 = 3.2
 
 
 def requirements(scenes: Dict[str, Dict[str, Any]], clean_drives: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """Rows of words, the measured value and whether it holds.
+    """Rows of words, the measured value, whether it holds and whether it is required.
 
     Args:
         scenes: scene and variant to an outcome as JSON.
@@ -29,7 +29,7 @@ def requirements(scenes: Dict[str, Dict[str, Any]], clean_drives: Dict[str, Any]
             rows.append(_row(f"{name}: does not stop in time with a sticker and no monitor", _end(attacked),
                              not _safe(attacked)))
         if guarded:
-            rows += _guarded(name, guarded)
+            rows += _guarded(name, guarded, required=kind == STOP)
     if clean_drives:
         rows.append(_row(
             "ordinary drives: no escalation above CAUTION", f"{clean_drives['above_caution']} of "
@@ -39,15 +39,16 @@ def requirements(scenes: Dict[str, Dict[str, Any]], clean_drives: Dict[str, Any]
     return rows
 
 
-def _guarded(name: str, outcome: Dict[str, Any]) -> List[Dict[str, Any]]:
+def _guarded(name: str, outcome: Dict[str, Any], required: bool) -> List[Dict[str, Any]]:
+    """What the monitor must bring about; of a sticker on a vehicle no certificate speaks, so that is only told."""
     delay = outcome["alarm_delay"]
     high = State[outcome["highest_state"]] >= State.DEGRADED
     return [
         _row(f"{name}: alarm within {ALARM_FRAMES} frames", "none" if delay is None else f"{delay} frames",
-             delay is not None and delay <= ALARM_FRAMES),
-        _row(f"{name}: reaches DEGRADED", outcome["highest_state"], high),
+             delay is not None and delay <= ALARM_FRAMES, required),
+        _row(f"{name}: reaches DEGRADED", outcome["highest_state"], high, required),
         _row(f"{name}: stops safely with the monitor", _end(outcome),
-             _safe(outcome) and outcome["hardest_mps2"] <= COMFORTABLE_MPS2),
+             _safe(outcome) and outcome["hardest_mps2"] <= COMFORTABLE_MPS2, required),
     ]
 
 
@@ -65,5 +66,5 @@ def _end(outcome: Dict[str, Any]) -> str:
     return f"{outcome['end_mps']:g} m/s at the end"
 
 
-def _row(words: str, value: str, held: bool) -> Dict[str, Any]:
-    return {"words": words, "value": value, "held": bool(held)}
+def _row(words: str, value: str, held: bool, required: bool = True) -> Dict[str, Any]:
+    return {"words": words, "value": value, "held": bool(held), "required": required}

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SPLIT = "test"  # whose textures and palettes no network was trained on
 DURATION_S = 60.0  # for which a road is drawn
 STOP, STANDING, TRAFFIC = "stop_sign", "standing_vehicle", "traffic"
+BEHIND_M = 15.0
+STANDING_COMFORT = 1e-9  # acceleration of a driver who does not pull away
+
 CLEAN, ATTACKED, GUARDED, SMALL = "clean", "attacked", "guarded", "small"
 """Without sticker and monitor; with the sticker; with sticker and monitor; both, with one no larger than certified."""
 
@@ -118,6 +121,9 @@ def _place(simulation: "Simulation", station: float, speed: float) -> None:
     state.ego, state.ego_station = Bicycle(x, y, yaw, speed), station
     vehicles = state.sides[1]
     vehicles.u[0], vehicles.v[0] = station + MIDDLE_AHEAD, speed
+    # Traffic cannot do without anybody in the other direction: that one stands behind the ego.
+    other = state.sides[-1]
+    other.u[0], other.v[0], other.comfort[0] = state.along(-1, station - BEHIND_M), 0.0, STANDING_COMFORT
 
 
 def _sign(simulation: "Simulation", plate_index: int) -> Target:
@@ -140,7 +146,7 @@ def _stand(simulation: "Simulation", station: float) -> Target:
     vehicles.change[1], vehicles.changes[1] = 1.0, False
     vehicles.lateral[1] = state.lane_offsets(1)[lane]
     vehicles.lateral_speed[1] = 0.0
-    vehicles.comfort[1] = 1e-9  # of its driver's pulling away
+    vehicles.comfort[1] = STANDING_COMFORT
     item = next(index for index, each in enumerate(simulation.scene.items) if each.member.key == "+1/1")
     length, width, height = simulation.scene.items[item].member.shape.size
     state.kinds[1][1] = replace(state.kinds[1][1], length=length, width=width)

@@ -92,8 +92,13 @@ def summarize(stories: List[Story], clean: List[Story], equipment: Equipment) ->
         drives = {**escalations([story.outcome for story in clean]), "each": each}
     rows = requirements(scenes, drives)
     return {
-        "passed": all(row["held"] for row in rows), "requirements": rows, "scenes": scenes, "stickers": stickers,
-        "certified_patch": certified, "clean_drives": drives, "honesty": honesty(stickers, certified),
+        "passed": all(row["held"] for row in rows if row["required"]),
+        "requirements": rows,
+        "scenes": scenes,
+        "stickers": stickers,
+        "certified_patch": certified,
+        "clean_drives": drives,
+        "honesty": honesty(stickers, certified),
     }
 
 
@@ -123,6 +128,10 @@ def honesty(stickers: Dict[str, Any], certified: Dict[str, Any]) -> List[str]:
                 f"certificate is made out for {declared}: it covers {entry['frames_within_certificate']} frames"
             )
         lines.append(words + ".")
+    lines.append(
+        "No certificate of the monitor speaks of a sticker on the vehicle that it hides: its windows are larger than "
+        "the vehicle and hide both. What the monitor makes of it is told, not promised."
+    )
     lines.append(
         "A certificate speaks of patches up to its declared size. An alarm about a larger one is not guaranteed: it "
         "comes about because the monitor's windows, or its own network, happen to see what the patch hides."

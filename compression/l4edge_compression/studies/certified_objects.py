@@ -20,7 +20,7 @@ from l4edge_compression.defense.free_space import ground_cells, visible_shares
 from l4edge_compression.defense.objectness import Objectness, ObjectnessSettings
 from l4edge_compression.defense.objects import ObjectMasks, make_masks
 from l4edge_compression.defense.positions import CLOSE, FAR, position_shares
-from l4edge_compression.studies.objects_judging import VARIANTS, judge, read_scenes, rounded
+from l4edge_compression.studies.objects_judging import PATCHES, judge, make_variants, read_scenes, rounded
 from l4edge_perception.camera.detector import Detector
 from l4edge_perception.camera.mounting import CameraMounting
 from l4edge_perception.files import write_text
@@ -67,7 +67,7 @@ def free_cells() -> dict[str, Any]:
         cells = ground_cells(camera, np.arange(6.0, 31.0, 2.0), np.arange(-4.0, 4.5, 1.0), width, height)
         boxes = cells.boxes[cells.in_sight]
         for columns, rows in CELL_GRIDS:
-            for patch in (16, 32):
+            for patch in PATCHES:
                 settings = ObjectMaskSettings(0, 0, columns, rows, (patch,))
                 masks = make_masks(region, settings)
                 certified = position_shares(
@@ -99,6 +99,7 @@ def objects_table(folder: Path = RESULTS) -> list[dict[str, Any]]:
                         "passes": entry["passes"],
                         "patch_px": int(patch),
                         "objects": entry["objects"]["all"],
+                        "large_objects": entry["objects"]["large"],
                         "undefended_recall": result["undefended_recall"],
                         "certified_recall": classes,
                         "certified_recall_large": entry["certified"]["large"][patch],
@@ -117,6 +118,8 @@ def objects_table(folder: Path = RESULTS) -> list[dict[str, Any]]:
 @click.option("--frames", type=click.IntRange(1), default=100, show_default=True, help="Pictures, evenly drawn.")
 @click.option("--objectness", "guard", type=click.Path(path_type=Path), help="Objectness package, judged beside it.")
 @click.option("--masks/--no-masks", default=True, show_default=True, help="Judge masks.")
+@click.option("--masked-score", type=float, multiple=True, default=(0.4, 0.6), show_default=True, help="Lowest.")
+@click.option("--score-threshold", type=float, help="Of the whole picture's boxes; the package's own if left out.")
 @click.option("--reference-score", type=float, default=0.4, show_default=True, help="Of objects in a video.")
 @click.option("--fill", type=(int, int, int), default=(0, 0, 0), show_default=True, help="Of erased half planes, RGB.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Result file, JSON.")
@@ -128,6 +131,8 @@ def main(
     frames: int,
     guard: Path | None,
     masks: bool,
+    masked_score: tuple[float, ...],
+    score_threshold: float | None,
     reference_score: float,
     fill: tuple[int, int, int],
     out: Path,
@@ -135,9 +140,9 @@ def main(
     """Judge and write down."""
     console = Console(stderr=True)
     loaded = load_package(package)
-    detector = MaskedDetector(Detector(loaded, level=level), fill)
+    detector = MaskedDetector(Detector(loaded, level=level, score_threshold=score_threshold), fill)
     objectness = Objectness(load_package(guard), ObjectnessSettings()) if guard is not None else None
-    variants = VARIANTS if masks else {}
+    variants = make_variants(masked_score) if masks else {}
     scenes = read_scenes(data, video, frames)
     result = judge(detector, scenes, objectness, reference_score, variants, console.print)
     if video is not None:

@@ -23,17 +23,25 @@ from l4edge_perception.training.dataset import read_image, read_split
 LARGE = 48
 """Pixels of the network's input: the longer side of objects that are listed separately."""
 
-VARIANTS = {
-    "lines 1": ObjectMaskSettings(columns=1, rows=1, patches=(16, 32), masked_score=0.4),
-    "lines 2": ObjectMaskSettings(columns=2, rows=2, patches=(16, 32), masked_score=0.4),
-    "lines 5": ObjectMaskSettings(columns=5, rows=5, patches=(16, 32), masked_score=0.4),
-    "windows 4 x 3": ObjectMaskSettings(
-        columns=0, rows=0, window_columns=4, window_rows=3, patches=(16, 32), masked_score=0.4, erased=0.7
-    ),
-    "windows 6 x 4": ObjectMaskSettings(
-        columns=0, rows=0, window_columns=6, window_rows=4, patches=(16, 32), masked_score=0.4, erased=0.7
-    ),
+MASKS = {
+    "lines 1": {"columns": 1, "rows": 1, "erased": 0.3},
+    "lines 2": {"columns": 2, "rows": 2, "erased": 0.3},
+    "lines 5": {"columns": 5, "rows": 5, "erased": 0.3},
+    "windows 4 x 3": {"columns": 0, "rows": 0, "window_columns": 4, "window_rows": 3, "erased": 0.7},
+    "windows 6 x 4": {"columns": 0, "rows": 0, "window_columns": 6, "window_rows": 4, "erased": 0.7},
 }
+"""Lines per axis (4 passes each) and windows across and down."""
+
+PATCHES = (16, 32)
+
+
+def make_variants(scores: Sequence[float]) -> dict[str, ObjectMaskSettings]:
+    """Every set of masks at every lowest score of a masked box."""
+    return {
+        f"{name}, {score:g}": ObjectMaskSettings(patches=PATCHES, masked_score=score, **chosen)  # type: ignore[arg-type]
+        for name, chosen in MASKS.items()
+        for score in scores
+    }
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,7 @@ def judge(
         report: called with a line every ten frames.
     """
     tallies = {name: Tally(settings.patches) for name, settings in variants.items()}
-    guard = Tally((16, 32))
+    guard = Tally(PATCHES)
     found = objects = frames = 0
     times: list[float] = []
     for scene in scenes:
@@ -176,7 +184,7 @@ def judge(
             result = objectness.inspect(scene.pixels, shown)
             users = np.isin(class_ids, ROAD_USERS)
             guard.alarm(result.alert)
-            guard.objects(objectness.certify(result, view.to_picture(boxes[users]), shown, (16, 32)), large[users])
+            guard.objects(objectness.certify(result, view.to_picture(boxes[users]), shown, PATCHES), large[users])
         if frames % 10 == 0:
             report(f"{frames} frames, {objects} objects")
     return {

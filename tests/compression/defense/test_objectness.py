@@ -95,7 +95,7 @@ def test_no_patch_silences_what_is_certified(package):
 
 
 def test_the_certificate_must_be_false_where_the_shadow_takes_all(package):
-    """A red square of 40 pixels: 5 x 5 cells. The shadow of 8 pixels has 5 cells per axis: in the middle, it takes all."""
+    """A red square of 40 pixels: 5 x 5 cells. The shadow of 8 pixels has 5 cells per axis and can take them all."""
     pixels = np.full((360, 640, 3), 90, np.uint8)
     pixels[100:140, 200:240] = (255, 0, 0)
     box = boxes((200, 100, 240, 140))
@@ -128,7 +128,7 @@ def test_a_pixel_changes_only_its_shadow(package):
         for axis, cells in enumerate(np.nonzero(session.run(changed)[0][0] != before)):
             # The pixel's place in the receptive field of each cell that it changed.
             places = (y, x)[axis] - (OFFSET + cells * STRIDE)
-            seen[axis] = min(seen[axis, 0], places.min()), max(seen[axis, 1], places.max())
+            seen[axis] = places.min(initial=seen[axis, 0]), places.max(initial=seen[axis, 1])
     assert (seen[:, 0] >= 0).all() and (seen[:, 1] < RECEPTIVE_FIELD).all()
     assert (seen[:, 1] - seen[:, 0] >= RECEPTIVE_FIELD - STRIDE).all()
 

@@ -76,8 +76,9 @@ def test_hand_checked_certificates():
 
 
 def test_a_box_in_sight_of_no_masked_view_is_not_certified():
-    """The rule that looks at the place of boxes and lines alone says True here: half planes do erase every patch and
-    leave the box. The detector does not see the object in any of them, so the answer must be False everywhere.
+    """The rule that looks at the place of boxes and lines alone says True here, but the answer must be False.
+
+    Half planes do erase every patch beside the box and leave the box. The detector sees it in none of them.
     """
     box = (60, 40, 68, 60)
 
@@ -98,7 +99,9 @@ def test_where_the_answer_must_be_true():
     assert certificate.largest().tolist() == [8]
 
 
-@pytest.mark.parametrize("settings", [{"columns": 5, "rows": 5}, {"columns": 0, "rows": 0, "window_columns": 5, "window_rows": 4}])
+@pytest.mark.parametrize(
+    "settings", [{"columns": 5, "rows": 5}, {"columns": 0, "rows": 0, "window_columns": 5, "window_rows": 4}]
+)
 def test_no_patch_hides_what_is_certified(settings):
     """Attacks through the back door at every class of positions; the certified objects stay in the output."""
     generator = np.random.default_rng(3)

@@ -16,7 +16,7 @@ TOOLS := l4edge_(accel|simulation)|l4edge_perception\.(models|training)|small_ne
 VEHICLE_TESTS = $(shell grep -rLE '$(TOOLS)' tests --include='test_*.py' --exclude-dir=architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench test-vehicle clean python
+.PHONY: help setup run test test-rtl lint bench test-vehicle clean python
 
 help: ## say what the targets do
 	@echo "l4edge: a level-4 driving pipeline on ROS 2 that fits one edge card"
@@ -33,7 +33,7 @@ run: setup ## replay the demo drive through the pipeline; ends with where its re
 	@$(BIN)/l4edge replay examples/demo_drive --out out
 
 test: python ## run all tests
-	@$(ENVIRONMENT) --with simulation,training,dev
+	@$(ENVIRONMENT) --with simulation,training,rtl,dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: python ## check style, types and which way imports run
@@ -47,6 +47,11 @@ bench: python ## measure parts of the pipeline against named peers
 	@$(ENVIRONMENT) --with simulation,training,dev
 	@$(BIN)/l4edge bench transport
 	@$(BIN)/l4edge bench --help
+
+test-rtl: python ## compare the accelerator's RTL with Python in full: integers, cycles, resources, packages
+	@$(ENVIRONMENT) --with simulation,training,rtl,dev
+	@$(BIN)/python -m pytest tests/accel $(PYTEST_ARGS)
+	@$(BIN)/l4edge bench rtl
 
 test-vehicle: python ## run the vehicle code's tests with the versions of JetPack 5 (VEHICLE_PYTHON=python3.8)
 	@$(ENVIRONMENT) --vehicle

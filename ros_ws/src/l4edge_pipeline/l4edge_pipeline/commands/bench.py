@@ -5,6 +5,7 @@ import click
 from l4edge_pipeline.cli import LazyGroup
 
 BENCHMARKS = {
+    "rtl": ("l4edge_pipeline.commands.bench_rtl", "Accelerator RTL against integers, cycles and resources of Python."),
     "esb": ("l4edge_pipeline.commands.bench_esb", "Elastic number formats against published constants."),
     "transport": ("l4edge_pipeline.commands.bench_transport", "Camera frames between processes: topic or shared."),
     "monitor": ("l4edge_pipeline.commands.bench_monitor", "The safety monitor: its price, its cuts, its faults."),

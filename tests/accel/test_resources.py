@@ -1,0 +1,56 @@
+"""Resource models: their fit to the counts that are kept, recomputed without synthesis."""
+
+import dataclasses
+
+import pytest
+from l4edge_accel import resources
+from l4edge_accel.configuration import EngineConfig, RowGroup
+from l4edge_accel.rtl import fitting, synthesis
+
+from l4edge_perception.errors import InputError
+
+ENGINE = EngineConfig("one", (RowGroup("fixed8", 4, "dsp"),), inputs=16)
+
+
+@pytest.fixture(scope="module")
+def points():
+    return synthesis.read_results()
+
+
+def test_errors_on_points_left_out(points):
+    for name, errors in fitting.leave_one_out(points).items():
+        assert errors["lut_error_mean"] <= 0.05, name
+        assert errors["lut_error_max"] <= 0.12, name
+        assert errors["ff_error_max"] <= 0.12, name
+
+
+def test_constants_are_those_of_the_kept_counts(points):
+    assert fitting.fit(points) == resources.constants()
+
+
+def test_every_format_has_points(points):
+    models = {point["model"] for point in points}
+    assert set(synthesis.SINGLE) | {"fixed8 on DSPs", fitting.MIXED} <= models
+
+
+def test_packing_saves_dsps():
+    assert resources.array_resources(ENGINE).dsps == 64
+    packed = dataclasses.replace(ENGINE, groups=(RowGroup("fixed8", 4, "dsp", 2),))
+    assert resources.array_resources(packed).dsps == 32
+
+
+def test_more_of_anything_never_costs_less():
+    base = resources.engine_resources(ENGINE)
+    for change in ({"inputs": 32}, {"lanes": 2}, {"tokens": 1000}, {"activation_bits": 9}, {"port_bits": 256}):
+        more = resources.engine_resources(dataclasses.replace(ENGINE, **change))
+        assert more.ffs >= base.ffs and more.luts >= base.luts * 0.95 and more.bram18 >= base.bram18, change
+
+
+@pytest.mark.parametrize(("width", "depth", "expected"), [(36, 512, 1), (72, 512, 2), (8, 2048, 1), (1, 16384, 1), (37, 512, 2)])
+def test_block_memories(width, depth, expected):
+    assert resources.bram18(width, depth) == expected
+
+
+def test_missing_results_are_named(tmp_path):
+    with pytest.raises(InputError, match="no synthesis results"):
+        synthesis.read_results(tmp_path / "none.json")

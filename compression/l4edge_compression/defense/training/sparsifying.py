@@ -68,16 +68,21 @@ def sparsify_(model: Model, config: ScaleCertConfig, data: Iterable[Any] | None 
     field, stride = receptive_field(model, graph, config.after)
     # A patch of p pixels touches at most ceil((p + r - 1) / s) cells per axis (PatchGuard's formula).
     height, width = (-(-(extent + field - 1) // stride) for extent in config.patch)
-    module = SparseStem(model.get_submodule(config.after), config, (height, width), stride)
-    for name in inside:
-        part = model.get_submodule(name)
+    ending = model.get_submodule(config.after)
+    module = SparseStem(ending, config, (height, width), stride)
+    parts = [model.get_submodule(name) for name in inside]
+    _replace(model, config.after, module)
+    if data is not None:
+        try:
+            calibrate_(model, module, data)
+        except BaseException:
+            _replace(model, config.after, ending)
+            raise
+    for part in parts:
         if not config.train_stem or isinstance(part, nn.BatchNorm2d):
             module.frozen.append(part)
         if not config.train_stem:
             part.requires_grad_(requires_grad=False)
-    _replace(model, config.after, module)
-    if data is not None:
-        calibrate_(model, module, data)
     model.sparsity = Sparsity(config)  # type: ignore[assignment]
     model.register_forward_pre_hook(_HidePixels(config.after))
     model.train(model.training)

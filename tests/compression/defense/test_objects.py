@@ -206,7 +206,7 @@ def test_nothing_is_certified_that_was_not_looked_at(passes):
 
 
 def test_free_space_is_claimed_only_where_nothing_is_seen():
-    masks = inspector(columns=15, rows=11, patches=(4,))
+    masks = inspector(columns=0, rows=0, window_columns=20, window_rows=16, patches=(4,))
     cells = image_cells(SIZE, 4, 4)
     found_there = masks.inspect(scene((64, 48, 96, 72)), cells=cells)
     grid = cells.grid(found_there.free)

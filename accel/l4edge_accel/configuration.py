@@ -190,10 +190,14 @@ def check_engine(engine: EngineConfig, place: str = "engine") -> EngineConfig:
         raise InputError(f"{place}: field inputs: must be at least 2, is {engine.inputs}")
     for name in ("activation_bits", "output_bits"):
         if getattr(engine, name) > engine.port_bits:
-            raise InputError(f"{place}: field {name}: {getattr(engine, name)} bits do not fit a port of {engine.port_bits}")
+            raise InputError(
+                f"{place}: field {name}: {getattr(engine, name)} bits do not fit a port of {engine.port_bits}"
+            )
     needed = accumulator_bits(engine, engine.inputs)
     if engine.accumulator_bits < needed:
-        raise InputError(f"{place}: field accumulator_bits: one tile alone needs {needed}, are {engine.accumulator_bits}")
+        raise InputError(
+            f"{place}: field accumulator_bits: one tile alone needs {needed}, are {engine.accumulator_bits}"
+        )
     return engine
 
 
@@ -216,7 +220,10 @@ def configuration_from_json(value: Any, file: str) -> AcceleratorConfig:
         InputError: a field is missing, unknown, of another type, or cannot be built.
     """
     if not isinstance(value, dict) or value.get("format") != FORMAT or value.get("version") != VERSION:
-        raise InputError(f"{file}: not a configuration of an accelerator ({FORMAT}, version {VERSION}); write one with l4edge accel compile")
+        raise InputError(
+            f"{file}: not a configuration of an accelerator ({FORMAT}, version {VERSION}); "
+            "write one with l4edge accel compile"
+        )
     fields = {name: item for name, item in value.items() if name not in {"format", "version"}}
     configuration = from_json(AcceleratorConfig, fields, file)
     for i, engine in enumerate(configuration.engines):

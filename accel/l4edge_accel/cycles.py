@@ -1,6 +1,7 @@
 """Cycles of a tile engine, as its RTL takes them: the same numbers, cycle for cycle.
 
-One layer y[M, F] = W[M, N] x[N, F] is cut into tiles of Tm rows and Tn inputs. For each row tile, pass after pass over the
+One layer y[M, F] = W[M, N] x[N, F] is cut into tiles of Tm rows and Tn inputs. For each row tile, pass after pass over
+the
 input tiles, the engine streams all tokens through the array, one group of Tf tokens per cycle. What happens when is a
 chain of maxima, because three processes share double buffers (times in cycles; pass i of all passes, row tile r):
 
@@ -10,9 +11,10 @@ chain of maxima, because three processes share double buffers (times in cycles; 
                                output[r-2] end in a row's first pass),  takes J_compute = max(G, 2)
     output[r]      start = max(compute[last pass] start + G + depth, output[r-1] end), takes 1 + J_out
 
-with G = ceil(F / Tf) token groups. Two cycles is the least a pass can take: a sum must be written before it is read again.
-The shape of the model (double buffering, fill and drain) follows VAQF's as this project reconstructs it; the constants are
-those of ``rtl/l4edge_accelerator.sv``, and ``l4edge bench rtl`` holds them to it.
+with G = ceil(F / Tf) token groups. Two cycles is the least a pass can take: a sum must be written before it is read
+again.
+The shape of the model (double buffering, fill and drain) follows VAQF's as this project reconstructs it; the constants
+are those of ``rtl/l4edge_accelerator.sv``, and ``l4edge bench rtl`` holds them to it.
 """
 
 import math
@@ -68,7 +70,9 @@ def tile_counts(engine: EngineConfig, rows: Sequence[int], inputs: int, tokens: 
         InputError: the numbers of rows do not match the engine's groups, or a size is below 1.
     """
     if len(rows) != len(engine.groups) or min(inputs, tokens, sum(rows)) < 1 or min(rows) < 0:
-        raise InputError(f"engine {engine.name}: a layer needs sizes of at least 1 and rows for {len(engine.groups)} groups")
+        raise InputError(
+            f"engine {engine.name}: a layer needs sizes of at least 1 and rows for {len(engine.groups)} groups"
+        )
     row_tiles = max(math.ceil(count / group.rows) for count, group in zip(rows, engine.groups))
     held = engine.token_groups_limit * engine.lanes
     blocks = math.ceil(tokens / held)
@@ -202,8 +206,8 @@ def exact_cycles(counts: TileCounts, times: TileTimes) -> int:
 def closed_form_cycles(counts: TileCounts, times: TileTimes) -> int:
     """Cycles of a layer when no stream waits, without walking: for searches over many configurations.
 
-    Differs from :func:`exact_cycles` only where rows wait for room for their sums: by at most some percent, for a few of
-    1,000 random layers (``l4edge bench rtl`` prints how much).
+    Differs from :func:`exact_cycles` only where rows wait for room for their sums: by at most some percent, for a few
+    of 1,000 random layers (``l4edge bench rtl`` prints how much).
     """
     load = max(times.activations, times.weights)
     period = max(load, times.compute)

@@ -68,7 +68,8 @@ class NumberFormat:
             InputError: an integer that the format does not hold.
         """
         integers = np.asarray(integers, np.int64)
-        everything = np.arange(2**self.bits, dtype=np.int64)[::-1]  # of two codes for zero the lower one is written last
+        # Of two codes for zero the lower one is written last.
+        everything = np.arange(2**self.bits, dtype=np.int64)[::-1]
         values = self.integers(everything)
         least, largest = int(values.min()), int(values.max())
         table = np.full(largest - least + 1, -1, np.int64)
@@ -129,7 +130,9 @@ def number_format(name: str) -> NumberFormat:
         # One exponent bit is plain fixed point by the formula, and the author's code means another grid by it.
         if least < bits - 1 - significant <= most and significant >= 1:
             return NumberFormat(name, bits, ELASTIC, significant)
-        raise InputError(f"number format {name!r}: needs 2 to {most} exponent bits (bits - 1 - significant) and significant >= 1")
+        raise InputError(
+            f"number format {name!r}: needs 2 to {most} exponent bits (bits - 1 - significant) and significant >= 1"
+        )
     known = ", ".join(NAMED)
     raise InputError(f"number format {name!r}: unknown; use one of {known}, or esb(bits,significant) such as esb(5,2)")
 

@@ -16,6 +16,9 @@ from typing import Any, Dict, Tuple
 from l4edge_accel.configuration import EngineConfig, RowGroup
 from l4edge_accel.formats import BINARY, ELASTIC, FIXED, POWER_OF_TWO
 
+LEAST_SHIFT_REGISTER = 3
+"""Registers in a row, from which on synthesis makes one shift register of them."""
+
 CONSTANTS = Path(__file__).resolve().parent / "resources.json"
 
 BRAM18_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
@@ -90,6 +93,18 @@ def shape(engine: EngineConfig, group: RowGroup) -> Shape:
     )
 
 
+def _carry_ffs(terms: int, one_more: bool) -> int:
+    """Flip-flops that carries wait in until their adder; waits of three cycles and more become shift registers."""
+    waits = [1] * terms
+    total = 0
+    while len(waits) > 1:
+        total += sum(wait for wait in waits[0 : len(waits) // 2 * 2 : 2] if wait < LEAST_SHIFT_REGISTER)
+        passed = waits[1::2] + (waits[-1:] if len(waits) % 2 else [])
+        waits = [wait + 1 for wait in passed]
+    last = waits[0] + one_more
+    return total + (last if last < LEAST_SHIFT_REGISTER else 0)
+
+
 def structural_ffs(engine: EngineConfig) -> float:
     """Flip-flops of the array, counted from its registers."""
     total = float(engine.weight_tile_bits + engine.beats_per_weight_tile * engine.ports_weight * engine.port_bits)
@@ -100,11 +115,7 @@ def structural_ffs(engine: EngineConfig) -> float:
         _, registers = _tree(terms, term)
         row = registers + (0 if group.core == "dsp" else terms * term)
         if number.kind in {POWER_OF_TWO, ELASTIC}:
-            nodes, carries = terms, terms
-            while nodes > 1:
-                nodes = -(-nodes // 2)
-                carries += nodes
-            row += carries
+            row += _carry_ffs(terms, engine.has_binary)
         if engine.has_binary:
             row += term + levels + 1
         total += row * group.rows * engine.lanes
@@ -164,7 +175,7 @@ def buffer_resources(engine: EngineConfig) -> Resources:
 
 
 def control_resources(engine: EngineConfig) -> Resources:
-    """Streams and control around the array, counted from their structure: multiplexers of outputs, registers of beats."""
+    """Streams and control around the array, counted from their structure: choice of outputs, registers of beats."""
     lanes = engine.outputs_per_beat
     output = engine.beats_per_output_group
     wide = engine.lanes * engine.rows * engine.accumulator_bits
@@ -178,7 +189,7 @@ def control_resources(engine: EngineConfig) -> Resources:
 def engine_resources(engine: EngineConfig) -> Resources:
     """Everything that one engine occupies, modelled.
 
-    Table and DSP counts of the array are held against synthesis (``l4edge bench rtl``); those of streams and control are
-    counted from the structure and are not.
+    Table and DSP counts of the array are held against synthesis (``l4edge bench rtl``); those of streams and control
+    are counted from the structure and are not.
     """
     return array_resources(engine) + buffer_resources(engine) + control_resources(engine)

@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from l4edge_accel import cycles
 from l4edge_accel.configuration import (
-    AcceleratorConfig, EngineConfig, RowGroup, accumulator_bits, check_engine, configuration_from_json,
-    configuration_json, read_configuration, write_configuration,
+    AcceleratorConfig,
+    EngineConfig,
+    RowGroup,
+    accumulator_bits,
+    check_engine,
+    configuration_from_json,
+    configuration_json,
+    read_configuration,
+    write_configuration,
 )
 from l4edge_accel.engines.array import bytes_moved, layer_outputs, layer_streams, narrowed, products, unpack_outputs
-
 from l4edge_perception.errors import InputError
 
 ENGINE = EngineConfig(
@@ -69,7 +76,10 @@ def test_narrowed_rounds_half_up_and_saturates():
     assert narrowed(engine, np.array([-100, -5, -3, 2, 5, 6, 100]), 2).tolist() == [-8, -1, -1, 1, 1, 2, 7]
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 40), st.integers(1, 40), st.integers(1, 90), st.integers(1, 40))
+@given(
+    st.integers(1, 12), st.integers(1, 12), st.integers(1, 40), st.integers(1, 40), st.integers(1, 90),
+    st.integers(1, 40),
+)
 def test_no_process_of_the_timeline_overlaps_itself_or_its_buffers(rows, inputs, groups, load, weights, output):
     counts = cycles.TileCounts(rows, inputs, groups)
     times = cycles.TileTimes(load, weights, max(groups, 2), output, groups + 6)

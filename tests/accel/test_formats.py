@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from l4edge_accel.formats import BENCHED, number_format
 
+from l4edge_accel.formats import BENCHED, number_format
 from l4edge_perception.errors import InputError
 
 LARGEST = {"binary": 1, "fixed4": 8, "fixed8": 128, "pot4": 64, "esb(4,1)": 12, "esb(5,2)": 28, "esb(6,3)": 60}

@@ -3,10 +3,10 @@
 import dataclasses
 
 import pytest
+
 from l4edge_accel import resources
 from l4edge_accel.configuration import EngineConfig, RowGroup
 from l4edge_accel.rtl import fitting, synthesis
-
 from l4edge_perception.errors import InputError
 
 ENGINE = EngineConfig("one", (RowGroup("fixed8", 4, "dsp"),), inputs=16)
@@ -46,7 +46,9 @@ def test_more_of_anything_never_costs_less():
         assert more.ffs >= base.ffs and more.luts >= base.luts * 0.95 and more.bram18 >= base.bram18, change
 
 
-@pytest.mark.parametrize(("width", "depth", "expected"), [(36, 512, 1), (72, 512, 2), (8, 2048, 1), (1, 16384, 1), (37, 512, 2)])
+@pytest.mark.parametrize(
+    ("width", "depth", "expected"), [(36, 512, 1), (72, 512, 2), (8, 2048, 1), (1, 16384, 1), (37, 512, 2)]
+)
 def test_block_memories(width, depth, expected):
     assert resources.bram18(width, depth) == expected
 

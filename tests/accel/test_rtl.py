@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+
 from l4edge_accel.configuration import EngineConfig, RowGroup
 from l4edge_accel.cycles import MemoryModel
 from l4edge_accel.rtl import build
 from l4edge_accel.rtl.check import Pace, random_layer, run_layers
-
 from l4edge_perception.errors import InputError
 
 REASON = build.missing_tools()

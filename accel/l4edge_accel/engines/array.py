@@ -45,12 +45,15 @@ def products(engine: EngineConfig, weights: Sequence[np.ndarray], activations: n
     """
     inputs = activations.shape[0]
     if len(weights) != len(engine.groups) or any(part.shape[1] != inputs for part in weights):
-        raise InputError(f"engine {engine.name}: weights need {len(engine.groups)} groups of rows with {inputs} inputs each")
+        raise InputError(
+            f"engine {engine.name}: weights need {len(engine.groups)} groups of rows with {inputs} inputs each"
+        )
     check_activations(engine, activations)
     needed = accumulator_bits(engine, inputs)
     if needed > engine.accumulator_bits:
         raise InputError(
-            f"engine {engine.name}: {inputs} inputs need {needed} accumulator bits, it has {engine.accumulator_bits}; widen it"
+            f"engine {engine.name}: {inputs} inputs need {needed} accumulator bits, it has {engine.accumulator_bits}; "
+            "widen it"
         )
     for group, part in zip(engine.groups, weights):
         group.number_format.codes(part)
@@ -65,7 +68,8 @@ def check_activations(engine: EngineConfig, activations: np.ndarray) -> None:
     least, largest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if engine.activation_signed else (0, 2**bits - 1)
     if activations.size and (activations.min() < least or activations.max() > largest):
         raise InputError(
-            f"engine {engine.name}: activations from {activations.min()} to {activations.max()}; it takes {least} to {largest}"
+            f"engine {engine.name}: activations from {activations.min()} to {activations.max()}; "
+            f"it takes {least} to {largest}"
         )
 
 
@@ -82,8 +86,8 @@ def layer_streams(
 ) -> LayerStreams:
     """Pack one layer for the engine's streams, and compute what must come back.
 
-    Padded weights have code 0, padded activations are 0: of binary rows, whose code 0 is -1, the padded inputs still add
-    nothing.
+    Padded weights have code 0, padded activations are 0: of binary rows, whose code 0 is -1, the padded inputs still
+    add nothing.
 
     Raises:
         InputError: as :func:`products`, or the layer has more tokens than the buffers hold.
@@ -92,7 +96,9 @@ def layer_streams(
     sums = products(engine, weights, activations)
     counts = tile_counts(engine, [len(part) for part in weights], inputs, tokens)
     if counts.token_blocks > 1:
-        raise InputError(f"engine {engine.name}: {tokens} tokens, its buffers hold {engine.tokens}; send the layer in parts")
+        raise InputError(
+            f"engine {engine.name}: {tokens} tokens, its buffers hold {engine.tokens}; send the layer in parts"
+        )
     lanes, wide = engine.lanes, counts.input_tiles * engine.inputs
     padded = np.zeros((wide, counts.token_groups * lanes), np.int64)
     padded[:inputs, :tokens] = activations

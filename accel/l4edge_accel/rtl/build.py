@@ -85,7 +85,8 @@ def build(engine: EngineConfig, cache: Path | None = None) -> Path:
     root = verilator_root()
     cache = cache or cache_folder()
     files = [SOURCES / f"{name}.sv" for name in MODULES] + [SOURCES / "bench.cpp"]
-    content = [path.read_bytes() for path in files] + [(root / "bin" / "verilator_bin").stat().st_size.to_bytes(8, "little")]
+    content = [path.read_bytes() for path in files]
+    content.append((root / "bin" / "verilator_bin").stat().st_size.to_bytes(8, "little"))
     values = parameters(engine)
     content.append(json.dumps([values, COMPILER_FLAGS]).encode())
     program = cache / hashlib.sha256(b"\0".join(content)).hexdigest()[:24] / "bench"
@@ -98,7 +99,8 @@ def build(engine: EngineConfig, cache: Path | None = None) -> Path:
         _run([
             str(root / "bin" / "verilator_bin"), "--cc", "--top-module", TOP, "--Mdir", name, "-O3", "--no-timing",
             "--x-initial", "0", "--output-split", "20000", *(f"-Wno-{warning}" for warning in QUIET),
-            *(f"-G{key}={value}" for key, value in values.items()), *(str(path) for path in files if path.suffix == ".sv"),
+            *(f"-G{key}={value}" for key, value in values.items()),
+            *(str(path) for path in files if path.suffix == ".sv"),
         ], root)
         words = {
             "A": engine.ports_in * engine.port_bits, "W": engine.ports_weight * engine.port_bits,
@@ -108,7 +110,8 @@ def build(engine: EngineConfig, cache: Path | None = None) -> Path:
         defines = [f"-DWORDS_{key}={-(-bits // 32)}" for key, bits in words.items()]
         sources = [str(SOURCES / "bench.cpp"), *(str(path) for path in sorted(folder.glob(f"V{TOP}*.cpp")))]
         target = folder / "bench"
-        _run(["g++", *COMPILER_FLAGS, *includes, *defines, *sources, str(runtime), "-lpthread", "-o", str(target)], root)
+        end = [str(runtime), "-lpthread", "-o", str(target)]
+        _run(["g++", *COMPILER_FLAGS, *includes, *defines, *sources, *end], root)
         program.parent.mkdir(parents=True, exist_ok=True)
         os.replace(target, program)
     return program

@@ -53,7 +53,8 @@ class Outcome(NamedTuple):
 
 
 def run_layers(
-    engine: EngineConfig, layers: Sequence[LayerStreams], paces: Sequence[Pace], shift: int = 0, cache: Path | None = None
+    engine: EngineConfig, layers: Sequence[LayerStreams], paces: Sequence[Pace], shift: int = 0,
+    cache: Path | None = None,
 ) -> list[Outcome]:
     """Run layers one after the other on the RTL of ``engine``, without a reset between them.
 
@@ -71,7 +72,9 @@ def run_layers(
         given.write_bytes(np.concatenate(content).astype("<u4").tobytes())
         done = subprocess.run([str(program), str(given), str(results)], check=False)
         if done.returncode:
-            raise InputError(f"RTL of engine {engine.name}: stopped with code {done.returncode}; 4 means that a layer never ended")
+            raise InputError(
+                f"RTL of engine {engine.name}: stopped with code {done.returncode}; 4 means that a layer never ended"
+            )
         answer = np.frombuffer(results.read_bytes(), "<u4")
     outcomes, place = [], 0
     words = -(-engine.ports_out * engine.port_bits // 32)

@@ -73,7 +73,8 @@ def leave_one_out(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
             luts.append(abs(predicted / point["luts"] - 1))
             ffs.append(abs(structural_ffs(engine_at(point)) * _ffs_factor(rest) / point["ffs"] - 1))
             engine = engine_at(point)
-            dsps.append(abs(sum(group.rows * engine.inputs for group in engine.groups if group.core == "dsp") - point["dsps"]))
+            multipliers = sum(group.rows * engine.inputs for group in engine.groups if group.core == "dsp")
+            dsps.append(abs(multipliers - point["dsps"]))
         errors[name] = {
             "points": len(own), "lut_error_mean": float(np.mean(luts)), "lut_error_max": max(luts),
             "ff_error_mean": float(np.mean(ffs)), "ff_error_max": max(ffs), "dsp_differences": sum(dsps),

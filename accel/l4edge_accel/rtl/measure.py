@@ -1,4 +1,4 @@
-"""The measurements behind ``l4edge bench rtl``: integers and cycles of the RTL against the Python engines and formula."""
+"""The measurements behind ``l4edge bench rtl``: integers and cycles of RTL against Python engines and formula."""
 
 import functools
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ LONG_CYCLES = (4_000, 40_000)
 
 @functools.lru_cache(maxsize=1)
 def engines() -> dict[str, EngineConfig]:
-    """Return the engines that are built: every format by itself and mixed rows, each with a tile and ports of its own."""
+    """Return the engines that are built: every format by itself and mixed rows, each with its own tile and ports."""
     generator = np.random.default_rng(SEED)
     chosen = {name: ((name, int(generator.integers(3, 9))),) for name in BENCHED}
     chosen[MIXED] = MIXED_GROUPS
@@ -65,7 +65,7 @@ def random_layers(
 
 
 def integers(name: str, wanted: int, seed: int = SEED) -> dict[str, Any]:
-    """Run random layers of an engine until ``wanted`` cycles are done; a third each without stalls, stalling, in bursts."""
+    """Run random layers of an engine until ``wanted`` cycles are done: without stalls, stalling, or in bursts."""
     engine = engines()[name]
     generator = np.random.default_rng(seed)
     shift = 0 if engine.output_bits >= engine.accumulator_bits else 3

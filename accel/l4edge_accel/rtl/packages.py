@@ -101,7 +101,9 @@ def layers(package: ModelPackage, level: str, tokens: int = COMPARED_TOKENS, see
         yield _layer(node, values[inputs[0]], values[codes], zero, tokens, seed)
 
 
-def _layer(node: Any, activations: np.ndarray, weights: np.ndarray, zero: int, tokens: int, seed: int) -> QuantizedLayer:
+def _layer(
+    node: Any, activations: np.ndarray, weights: np.ndarray, zero: int, tokens: int, seed: int
+) -> QuantizedLayer:
     attributes = {item.name: item for item in node.attribute}
     generator = np.random.default_rng(seed)
     if node.op_type == "Conv":
@@ -203,7 +205,8 @@ def plan_rows(engine: EngineConfig, weights: np.ndarray) -> RowPlan:
 def check_level(package: ModelPackage, level: str, on_rtl: bool = True) -> dict[str, Any]:
     """Compare all layers of a level: onnxruntime's accumulators, the Python engine's, and the RTL's.
 
-    The engine multiplies codes without their zero point; what that adds is the same for all places of a row and is taken off.
+    The engine multiplies codes without their zero point; what that adds is the same for all places of a row and is
+    taken off.
     """
     engine = engine_for(level)
     results = []
@@ -213,7 +216,8 @@ def check_level(package: ModelPackage, level: str, on_rtl: bool = True) -> dict[
         correction = layer.zero_point * layer.weights[order].sum(axis=1, keepdims=True)
         sums = products(engine, weights, layer.activations)
         result = {
-            "layer": layer.name, "rows": {group.format: len(part) for group, part in zip(engine.groups, rows, strict=True)},
+            "layer": layer.name,
+            "rows": {group.format: len(part) for group, part in zip(engine.groups, rows, strict=True)},
             "inputs": layer.weights.shape[1], "compared_with_onnxruntime": sums.size,
             "onnxruntime_mismatches": int((factors * sums - correction != layer.sums[order]).sum()),
             "compared_with_rtl": 0, "rtl_mismatches": 0, "cycles": 0, "cycle_differences": 0,

@@ -2,8 +2,8 @@
 
     python -m l4edge_accel.rtl.synthesis [--points N]
 
-Points whose counts are kept already are not synthesized again. Counts are of ``synth_xilinx -family xcup``: before placement,
-LUT1 to LUT6 one each, no timing. Another tool will count differently.
+Points whose counts are kept already are not synthesized again. Counts are of ``synth_xilinx -family xcup``: before
+placement, LUT1 to LUT6 one each, no timing. Another tool will count differently.
 """
 
 import argparse
@@ -116,10 +116,11 @@ def synthesize(engines: Sequence[EngineConfig]) -> list[dict[str, Any]]:
             (Path(name) / f"{module}.sv").write_bytes((SOURCES / f"{module}.sv").read_bytes())
         (Path(name) / "points.sv").write_text(wrapper(engines), encoding="utf-8")
         # Each array keeps its boundary and nothing inside it does: counts are those of the array by itself.
+        files = " ".join(f"{module}.sv" for module in (*ARRAY_MODULES, "points"))
         script = (
-            f"read_verilog -sv {' '.join(f'{module}.sv' for module in ARRAY_MODULES)} points.sv; hierarchy -top points; "
-            f"setattr -mod -set keep_hierarchy 1 *tile_array*; synth_xilinx -family {FAMILY} -top points -flatten -noiopad "
-            f"-noclkbuf {dsp}; tee -o counts.json stat -json -tech xilinx; write_json points.json"
+            f"read_verilog -sv {files}; hierarchy -top points; setattr -mod -set keep_hierarchy 1 *tile_array*; "
+            f"synth_xilinx -family {FAMILY} -top points -flatten -noiopad -noclkbuf {dsp}; "
+            "tee -o counts.json stat -json -tech xilinx; write_json points.json"
         )
         start = time.monotonic()
         command = [sys.executable, "-c", RUN_YOSYS, "-q", "-p", script]

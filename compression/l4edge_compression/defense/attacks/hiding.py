@@ -27,6 +27,7 @@ from l4edge_compression.defense.attacks.stickers import (
     read_looks,
 )
 from l4edge_compression.tasks.detection import detector_from_package
+from l4edge_perception.camera.decoders import cell_grid
 from l4edge_perception.files import write_bytes, write_text
 from l4edge_perception.models.detector import DIVISIONS, STRIDES
 from l4edge_perception.packages import load_package
@@ -48,21 +49,9 @@ SMOOTHNESS = 0.15
 """Weight of the texture's total variation."""
 
 
-def cell_middles(height: int, width: int) -> np.ndarray:
-    """(N, 2) x and y of all answers' cells in an input of a size, in the order of the network's output."""
-    found = []
-    for stride, parts in zip(STRIDES, DIVISIONS, strict=True):
-        rows, columns = height // stride, width // stride
-        for part in range(parts**2):
-            y = (np.arange(rows) + (part // parts + 0.5) / parts) * stride
-            x = (np.arange(columns) + (part % parts + 0.5) / parts) * stride
-            found.append(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
-    return np.concatenate(found)
-
-
 def object_cells(looks: Looks, rows: list[int]) -> Tensor:
     """(B, N) bool: which cells of the windows ``rows`` lie on the object."""
-    middles = cell_middles(*looks.windows.shape[1:3])
+    middles = cell_grid(*looks.windows.shape[1:3], STRIDES, DIVISIONS).centres
     boxes = looks.boxes[rows] - np.tile(looks.origins[rows], 2)
     margin = AROUND * np.tile(boxes[:, 2:] - boxes[:, :2], 2) * [-1, -1, 1, 1]
     low, high = np.split(boxes + margin, 2, axis=1)

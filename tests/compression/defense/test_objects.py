@@ -8,7 +8,16 @@ from l4edge_compression.defense.detectors import MaskedDetector, PictureDetector
 from l4edge_compression.defense.explaining import ObjectMaskSettings, gather, guaranteed, unexplained
 from l4edge_compression.defense.free_space import ground_cells, image_cells
 from l4edge_compression.defense.objects import ObjectMasks, certify_objects, make_masks
-from l4edge_compression.defense.positions import CLOSE, FAR, OVER, half_planes
+from l4edge_compression.defense.positions import (
+    CLOSE,
+    FAR,
+    OVER,
+    Masks,
+    covering_windows,
+    finished_share,
+    half_planes,
+    position_shares,
+)
 from l4edge_compression.defense.verdicts import Verdict
 from l4edge_perception.camera.decoders import Candidates
 from l4edge_perception.camera.detector import Detector
@@ -81,14 +90,19 @@ def test_a_box_in_sight_of_no_masked_view_is_not_certified():
     Half planes do erase every patch beside the box and leave the box. The detector sees it in none of them.
     """
     box = (60, 40, 68, 60)
-
-    def only_whole(pixels):
-        return found([box]) if (pixels != 0).all() else found([])
-
+    pixels = np.full((*SIZE, 3), 90, np.uint8)
     settings = ObjectMaskSettings(columns=5, rows=5, patches=(8,), erased=1.0)
-    certificate = ObjectMasks(PictureDetector(only_whole), settings).inspect(scene(box)).objects
-    assert not certificate.certified.any()
-    assert not certificate.shares.any()
+
+    def certificate(always):
+        detector = PictureDetector(lambda seen: found([box]) if always or (seen != 0).all() else found([]))
+        result = ObjectMasks(detector, settings).inspect(pixels)
+        assert len(result.base) == len(result.objects) == 1
+        return result.objects
+
+    assert not certificate(always=False).certified.any()
+    assert not certificate(always=False).shares.any()
+    # The same places and a detector that sees it in every view: True.
+    assert certificate(always=True).certified.all()
 
 
 def test_where_the_answer_must_be_true():
@@ -138,6 +152,41 @@ def position_class(box, left, top):
     near = left < box[2] + margin[0] and left + 8 > box[0] - margin[0]
     near = near and top < box[3] + margin[1] and top + 8 > box[1] - margin[1]
     return CLOSE if near else FAR
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_counts_are_those_of_going_through_every_position(seed):
+    """Random masks, boxes and patches: shares as they come out when each position is tried by itself."""
+    generator = np.random.default_rng(seed)
+    region = (0, 3, 30, 25)
+    corners = np.sort(generator.integers(0, 31, (7, 2, 2)), axis=2)
+    windows = np.stack([corners[:, 0, 0], corners[:, 1, 0], corners[:, 0, 1], corners[:, 1, 1]], axis=1)
+    lines = half_planes(region, 2, 1).windows
+    masks = Masks(region, np.concatenate([windows, lines, covering_windows(region, 5, 3, 2).windows]))
+    good = generator.random((4, len(masks.windows))) < 0.3
+    boxes = np.sort(generator.uniform(2, 26, (4, 2, 2)), axis=1).reshape(4, 4)
+    done = generator.random(len(masks.windows)) < 0.8
+    for patch in (1, 5, 22):
+        shares = position_shares(masks, good, boxes, (patch,))
+        counts, safe = np.zeros((2, 4, 3))
+        final = total = 0
+        for y in range(3, 25 - patch + 1):
+            for x in range(30 - patch + 1):
+                holds = (masks.windows <= (x, y, 999, 999)).all(axis=1)
+                holds &= (masks.windows[:, 2:] >= (x + patch, y + patch)).all(axis=1)
+                final += not (holds & ~done).any()
+                total += 1
+                for index, box in enumerate(boxes):
+                    margin = (3.0, 2.2)
+                    gaps = [max(box[a] - (x, y)[a] - patch, (x, y)[a] - box[2 + a]) for a in (0, 1)]
+                    near = all(gap < room for gap, room in zip(gaps, margin, strict=True))
+                    where = OVER if max(gaps) < 0 else CLOSE if near else FAR
+                    counts[index, where] += 1
+                    safe[index, where] += (holds & good[index]).any()
+        np.testing.assert_array_equal(shares.certified[:, 0], safe == counts)
+        expected = np.where(counts > 0, safe / np.maximum(counts, 1), 1)
+        np.testing.assert_allclose(shares.shares[:, 0], expected, atol=1e-6)
+        np.testing.assert_allclose(finished_share(masks, done, patch), final / total)
 
 
 def test_hidden_object_is_found_and_the_patch_is_suspected():

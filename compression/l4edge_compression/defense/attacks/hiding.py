@@ -28,6 +28,7 @@ from l4edge_compression.defense.attacks.stickers import (
 )
 from l4edge_compression.tasks.detection import detector_from_package
 from l4edge_perception.camera.decoders import cell_grid
+from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_bytes, write_text
 from l4edge_perception.models.detector import DIVISIONS, STRIDES
 from l4edge_perception.packages import load_package
@@ -51,7 +52,8 @@ SMOOTHNESS = 0.15
 
 def object_cells(looks: Looks, rows: list[int]) -> Tensor:
     """(B, N) bool: which cells of the windows ``rows`` lie on the object."""
-    middles = cell_grid(*looks.windows.shape[1:3], STRIDES, DIVISIONS).centres
+    height, width = looks.windows.shape[1:3]
+    middles = cell_grid(height, width, STRIDES, DIVISIONS).centres
     boxes = looks.boxes[rows] - np.tile(looks.origins[rows], 2)
     margin = AROUND * np.tile(boxes[:, 2:] - boxes[:, :2], 2) * [-1, -1, 1, 1]
     low, high = np.split(boxes + margin, 2, axis=1)
@@ -128,7 +130,10 @@ def main(
         weight.requires_grad_(False)
     first = None
     if start is not None:
-        first = torch.from_numpy(cv2.imread(str(start))[..., ::-1].copy()).permute(2, 0, 1).float() / 255
+        picture = cv2.imread(str(start))
+        if picture is None:
+            raise InputError(f"{start}: no picture; give the PNG of an earlier run")
+        first = torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1).float() / 255
     texture = make(
         network, looks, Placement(right, up, width, height), steps, min(batch, len(looks)), texels, learning_rate, seed,
         Console(stderr=True), first,

@@ -1,6 +1,6 @@
 """Pictures of the page: what the camera saw, what the network said of the target, and which windows disagreed."""
 
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -23,7 +23,8 @@ WINDOWS_DRAWN = 6
 
 def decoded(frame: Frame) -> np.ndarray:
     """(H, W, 3) uint8 red green blue."""
-    return cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].copy()
+    picture: Any = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def draw(frame: Frame, index: int, said: Answer, target: Target) -> bytes:

@@ -35,6 +35,7 @@ class Scene:
         distance_m: from the ego's ``base_link`` to the sign or to the vehicle's middle when it begins.
         speed_mps: of the ego then.
         plate: which of the road's signs the ego comes to, an index into ``Layout.plates``.
+        limit_mps: speed limit of the whole road, 0 for the road's own.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Scene:
     distance_m: float = 85.0
     speed_mps: float = 12.0
     plate: int = 0
+    limit_mps: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,9 @@ def stage(scene: Scene, renderer: "Renderer") -> Tuple["Simulation", Optional[Ta
     if scene.kind == TRAFFIC:
         return simulation, None
     _send_home(simulation, 2 if scene.kind == STANDING else 1)
+    if scene.limit_mps:
+        state = simulation.world.state
+        state.layout = replace(state.layout, limits=((0.0, scene.limit_mps),))
     if scene.kind == STOP:
         plate = simulation.world.state.layout.plates[scene.plate]
         if plate.kind != "stop":

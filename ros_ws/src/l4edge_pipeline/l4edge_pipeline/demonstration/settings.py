@@ -3,8 +3,8 @@
 from l4edge_pipeline.demonstration.scenes import ATTACKED, GUARDED, SMALL, STANDING, STOP, Scene
 
 SCENES = {
-    STOP: Scene(STOP, number=83, look="clear", distance_m=70.0, speed_mps=12.0, plate=0),
-    STANDING: Scene(STANDING, number=51, look="overcast", distance_m=75.0, speed_mps=12.0),
+    STOP: Scene(STOP, number=83, look="clear", distance_m=52.0, speed_mps=8.0, plate=0, limit_mps=8.3),
+    STANDING: Scene(STANDING, number=51, look="overcast", distance_m=60.0, speed_mps=8.0, limit_mps=8.3),
 }
 """Scene: how it is put up."""
 

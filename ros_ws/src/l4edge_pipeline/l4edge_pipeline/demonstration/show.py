@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 
 from l4edge_perception.files import write_text
-from l4edge_pipeline.demonstration.guarding import monitor_settings
+from l4edge_pipeline.demonstration.guarding import Clock, monitor_settings
 from l4edge_pipeline.demonstration.loop import PERIOD_S, Networks
 from l4edge_pipeline.demonstration.outcomes import escalations
 from l4edge_pipeline.demonstration.page import nan_range, render
@@ -35,6 +35,7 @@ def show(
     started = time.monotonic()
     renderer = Renderer(*IMAGE_SIZE)
     equipment = Equipment(renderer, Networks(), load_stages(stages, monitor=True), monitor_settings())
+    equipment.monitor(Clock())  # a monitor that does not work is told before the first drive
     prints = {key: load_print(name) for key, name in PRINTS.items()}
     stories = tell_all(prints, equipment, say)
     clean = _clean(equipment, clean_drives, round(clean_seconds / PERIOD_S), say)

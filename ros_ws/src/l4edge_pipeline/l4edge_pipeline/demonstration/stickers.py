@@ -52,7 +52,7 @@ def load_print(name: str, folder: Path = FOLDER) -> Print:
         raise InputError(f"{path}: no picture; make it with l4edge_compression.defense.attacks")
     try:
         made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        shares = [float(made[key]) for key in ("width_share", "height_share", "right", "up")]
+        width, height, right, up = (float(made[key]) for key in ("width_share", "height_share", "right", "up"))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path.with_suffix('.json')}: does not say where the sticker goes ({error})") from error
-    return Print(name, np.ascontiguousarray(picture[..., ::-1]), *shares, made=made)
+    return Print(name, np.ascontiguousarray(picture[..., ::-1]), width, height, right, up, made)

@@ -1,10 +1,11 @@
 """The drives of the demonstration, and what each of them is to show."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from l4edge_perception.types import CameraModel
 from l4edge_pipeline.demonstration.guarding import Clock, Guard, MonitorSettings, make_monitor
 from l4edge_pipeline.demonstration.loop import Frame, Networks, Pipeline, drive
 from l4edge_pipeline.demonstration.outcomes import STANDING_MPS, Answer, Outcome, answer, judge
@@ -21,6 +22,7 @@ from l4edge_pipeline.demonstration.scenes import (
 )
 from l4edge_pipeline.demonstration.settings import SCENES
 from l4edge_pipeline.demonstration.stickers import Print
+from l4edge_pipeline.safety.monitor import Monitor
 from l4edge_pipeline.stages import StageTable
 
 if TYPE_CHECKING:
@@ -69,10 +71,19 @@ class Equipment:
     table: StageTable
     settings: MonitorSettings
 
-    def guard(self, camera: Any) -> Guard:
+    def monitor(self, clock: Clock) -> Monitor:
+        """A fresh monitor, its self-test passed.
+
+        Raises:
+            InputError: it does not work, and why.
+        """
+        safety = self.table.stages["safety"]
+        return make_monitor(clock, safety.package, safety.deadline_ms, self.settings)
+
+    def guard(self, camera: CameraModel) -> Guard:
         """A fresh monitor and supervisor."""
-        clock, safety = Clock(), self.table.stages["safety"]
-        return Guard(make_monitor(clock, safety.package, safety.deadline_ms, self.settings), clock, self.table, camera)
+        clock = Clock()
+        return Guard(self.monitor(clock), clock, self.table, camera)
 
 
 def tell(

@@ -6,7 +6,7 @@ target's side, where it is visible, and how it is lit.
 """
 
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 import click
 import numpy as np
@@ -38,7 +38,7 @@ def looks(scene: Scene, count: int, seed: int) -> Dict[str, np.ndarray]:
     if target is None:
         raise ValueError("this scene has no target")
     rng = np.random.default_rng(seed)
-    rows = []
+    rows: List[Dict[str, np.ndarray]] = []
     while len(rows) < count:
         row = _look(simulation, renderer, target, scene, rng)
         if row is not None:

@@ -20,7 +20,9 @@ from l4edge_accel.configuration import (
     read_configuration,
     write_configuration,
 )
+from l4edge_accel.engines import energy, tokens
 from l4edge_accel.engines.array import bytes_moved, layer_outputs, layer_streams, narrowed, products, unpack_outputs
+from l4edge_accel.engines.cost import layer_cost
 from l4edge_perception.errors import InputError
 
 ENGINE = EngineConfig(
@@ -152,3 +154,30 @@ def test_faults_of_a_layer_are_named():
         products(ENGINE, weights[:2], activations)
     with pytest.raises(InputError, match="tokens"):
         layer_streams(ENGINE, weights, np.repeat(activations, 10, axis=1))
+
+
+def test_a_layer_costs_what_its_tiles_cost():
+    cost = layer_cost(ENGINE, [4, 1, 3], 12, 7, 100e6)
+    counts = cycles.tile_counts(ENGINE, [4, 1, 3], 12, 7)
+    assert cost.cycles == cycles.exact_cycles(counts, cycles.tile_times(ENGINE, counts.token_groups))
+    assert cost.macs == 8 * 12 * 7
+    assert 0 < cost.utilization < 1
+    assert cost.energy_j == pytest.approx(energy.power_w(cost.resources.luts, 0, 100e6) * cost.seconds)
+
+
+def test_power_is_near_the_published_boards():
+    assert max(abs(error) for error in energy.errors().values()) <= 0.10
+
+
+def test_kept_tokens_stay_and_others_are_averaged_by_score():
+    activations = np.arange(12).reshape(2, 6) * 10
+    chosen = tokens.select_tokens(activations, np.array([0, 5, 1, 7, 1, 5]), keep=3)
+    assert chosen.kept.tolist() == [0, 1, 3]  # the first always, then the best; of the equal ones the earlier
+    assert chosen.tokens[:, :3].tolist() == activations[:, [0, 1, 3]].tolist()
+    expected = activations[:, [2, 4, 5]] @ np.array([1, 1, 5]) / 7
+    assert np.abs(chosen.tokens[:, 3] - expected).max() <= 1
+
+
+def test_token_faults_are_named():
+    with pytest.raises(InputError, match="tokens: 7 of 6"):
+        tokens.select_tokens(np.zeros((2, 6), int), np.zeros(6, int), keep=7)

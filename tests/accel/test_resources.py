@@ -6,6 +6,7 @@ import pytest
 
 from l4edge_accel import resources
 from l4edge_accel.configuration import EngineConfig, RowGroup
+from l4edge_accel.engines.mixed import board_ratio
 from l4edge_accel.rtl import fitting, synthesis
 from l4edge_perception.errors import InputError
 
@@ -51,6 +52,24 @@ def test_more_of_anything_never_costs_less():
 )
 def test_block_memories(width, depth, expected):
     assert resources.bram18(width, depth) == expected
+
+
+def test_more_luts_carry_more_powers_of_two():
+    small, large = (board_ratio(luts, 220, 16, 4) for luts in (20e3, 40e3))
+    assert large.shares[0] > small.shares[0]
+    for ratio, luts in ((small, 20e3), (large, 40e3)):
+        assert ratio.resources.luts <= luts and ratio.resources.dsps <= 220
+        assert ratio.shares[2] >= 0.05 or ratio.fixed8 == 1
+
+
+def test_packing_carries_more_fixed_point():
+    plain, packed = (board_ratio(40e3, 220, 16, 4, packing=packing) for packing in ((1, 1), (4, 2)))
+    assert packed.fixed4 + packed.fixed8 > 2 * (plain.fixed4 + plain.fixed8)
+
+
+def test_a_board_that_is_too_small_is_named():
+    with pytest.raises(InputError, match="board ratio"):
+        board_ratio(100, 220, 16)
 
 
 def test_missing_results_are_named(tmp_path):

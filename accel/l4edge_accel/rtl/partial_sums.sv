@@ -11,9 +11,9 @@ module partial_sums #(
     input  wire [ADDRESS-1:0] read_address,
     output reg  [WORD-1:0]    read_data
 );
-    reg [WORD-1:0] memory [0:(1<<ADDRESS)-1];
+    reg [WORD-1:0] words [0:(1<<ADDRESS)-1];
     always_ff @(posedge clock) begin
-        if (write) memory[write_address] <= write_data;
-        read_data <= memory[read_address];
+        if (write) words[write_address] <= write_data;
+        read_data <= words[read_address];
     end
 endmodule

@@ -47,8 +47,11 @@ module tile_array #(
             wire [TERMS*OPERAND-1:0] operands;
             for (i = 0; i < TERMS; i = i + 1) begin : operand
                 wire [ACTIVATION-1:0] code = activations[(lane*TERMS+i)*ACTIVATION +: ACTIVATION];
-                if (ACTIVATION_SIGNED) assign operands[i*OPERAND +: OPERAND] = code;
-                else assign operands[i*OPERAND +: OPERAND] = {1'b0, code};
+                if (ACTIVATION_SIGNED) begin : two_s_complement
+                    assign operands[i*OPERAND +: OPERAND] = code;
+                end else begin : unsigned_code
+                    assign operands[i*OPERAND +: OPERAND] = {1'b0, code};
+                end
             end
 
             wire signed [OPERAND+LEVELS-1:0] shared;

@@ -36,7 +36,7 @@ class SafetyMonitorNode(MeteredNode):
         super().__init__("safety_monitor")
         inputs = self.stage.inputs
         lockstep = declare(self, "lockstep", False)
-        self._wait_ms: float = LOCKSTEP_WAIT_MS if lockstep else declare(self, "wait_ms", 50.0)
+        self._wait_ms: float = LOCKSTEP_WAIT_MS if lockstep else declare(self, "wait_ms", 60.0)
         clocks: Dict[str, Any] = {"clock": _stands_still, "ros_clock": _stands_still} if lockstep else {}
         self.examiner, self._files, refused = assemble(
             configure(self, PackageConfig), self.stage.package, configure(self, MonitorConfig),

@@ -37,13 +37,13 @@ class PackageConfig:
 
     signs: str = ""
     detector: str = "detector"
-    detector_level: str = ""
+    detector_level: str = "rmsmp"
     objectness: str = "objectness"
     critical_threshold: float = 0.2
     other_threshold: float = 0.6
     least_sign_px: float = 24.0
-    mask_columns: int = 3
-    mask_rows: int = 2
+    mask_columns: int = 4
+    mask_rows: int = 1
     patch_px: int = 32
     masked_score: float = 0.6
     explained: float = 0.6

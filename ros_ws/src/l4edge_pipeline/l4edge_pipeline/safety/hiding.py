@@ -21,6 +21,9 @@ from l4edge_perception.types import CameraModel, Detections
 EXPLAINED_PX = 16.0
 """Around a box: what looks like an object there may be explained by it, so nothing is claimed free."""
 
+LOWER_PARTS = (1.0, 0.7, 0.45)
+"""Of the assumed object: what stands further away covers the upper part of its box in the picture."""
+
 UNKNOWN_CLASS = 255
 """Of what looks like an object of some kind."""
 
@@ -45,8 +48,8 @@ class FreeSpaceConfig:
     row_m: float = 4.0
     half_width_m: float = 4.0
     column_m: float = 2.0
-    object_width_m: float = 0.5
-    object_height_m: float = 1.5
+    object_width_m: float = 1.6
+    object_height_m: float = 1.4
 
     def __post_init__(self) -> None:
         if not (0 < self.nearest_m < self.farthest_m and self.row_m > 0 and self.column_m > 0):
@@ -85,7 +88,7 @@ class HidingInspector:
         self._grid = grid
         self._objectness = Objectness(objectness, ObjectnessSettings(), threads) if objectness else None
         self._objectness_package = objectness
-        self._noticed = np.zeros(0, bool)
+        self._noticed: List[Tuple[np.ndarray, np.ndarray]] = []
         self._cells: Optional[Cells] = None
         self._camera: Optional[CameraModel] = None
         self.settings = settings
@@ -127,7 +130,7 @@ class HidingInspector:
             self._cells = None if camera is None else ground_cells(
                 camera, self._grid.rows(), self._grid.columns(), self._grid.object_width_m, self._grid.object_height_m
             )
-            self._noticed = np.zeros(0, bool)
+            self._noticed = []
         found = self._masks.inspect(pixels, detections, more_time, None, CERTIFIED_CLASSES)
         return found, looked, self._free_space(found, looked)
 
@@ -139,18 +142,32 @@ class HidingInspector:
         free = np.zeros(len(cells.boxes), bool)
         alarmed = int(found.verdict) == Verdict.ALARM
         if objectness is not None and looked is not None and not looked.alert and not alarmed:
-            if not len(self._noticed):
-                # An object as large as assumed that makes the cells of its box active; the same for every frame.
-                assumed = replace(looked, active=np.ones_like(looked.active))
-                nothing = Detections.empty(0)
-                shares = objectness.certify(assumed, cells.boxes, nothing, self.settings.patches[-1:])
-                self._noticed = cells.in_sight & shares.certified[:, -1, list(CERTIFIED_CLASSES)].all(axis=1)
+            if not self._noticed:
+                self._noticed = self._make_noticed(objectness, looked, cells)
+            # What lies in or near a box may be explained by it; what is left of the object must be noticed by itself.
             around = found.base.boxes + EXPLAINED_PX * np.array([-1, -1, 1, 1], np.float32)
-            free = self._noticed & ~touched(cells.boxes, around)
+            for boxes, noticed in self._noticed:
+                free |= noticed & ~touched(boxes, around)
         grid = self._grid
         return FreeSpace(
             grid.nearest_m, grid.row_m, -grid.half_width_m, grid.column_m, cells.grid(free).astype(bool)
         )
+
+    def _make_noticed(
+        self, objectness: Objectness, looked: ObjectnessResult, cells: Cells
+    ) -> List[Tuple[np.ndarray, np.ndarray]]:
+        """For lower parts of the assumed object at each cell: their boxes, and whether they alone raise the alert.
+
+        The object is taken to make the cells of its box active; the answer is the same for every frame.
+        """
+        assumed = replace(looked, active=np.ones_like(looked.active))
+        found = []
+        for part in LOWER_PARTS:
+            boxes = cells.boxes.copy()
+            boxes[:, 1] = boxes[:, 3] - part * (boxes[:, 3] - boxes[:, 1])
+            shares = objectness.certify(assumed, boxes, Detections.empty(0), self.settings.patches[-1:])
+            found.append((boxes, cells.in_sight & shares.certified[:, -1, list(CERTIFIED_CLASSES)].all(axis=1)))
+        return found
 
 
 def objectness_verdicts(looked: Optional[ObjectnessResult]) -> List[ObjectVerdict]:

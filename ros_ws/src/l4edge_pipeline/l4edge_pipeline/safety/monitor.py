@@ -202,6 +202,8 @@ class Monitor:
             passes.append((found.passes, found.passes_required))
             verdicts.append((Verdict(int(found.verdict)), found.reason))
         verdict, reason = worst(verdicts)
+        if any(done < required for done, required in passes):
+            free = nowhere(free)  # a frame that was cut short claims nothing beyond its finished parts
         if verdict == Verdict.ALARM and any(entry.recovered_certified for entry in labels):
             claim = Claim.RECOVERED
         elif verdict != Verdict.CERTIFIED:
@@ -300,8 +302,13 @@ def too_late(verdict: SafetyVerdict) -> SafetyVerdict:
         reason="deadline" if certified else verdict.reason,
         claim=Claim.NO_CLAIM,
         objects=objects,
-        free_space=replace(verdict.free_space, certified=np.zeros_like(verdict.free_space.certified)),
+        free_space=nowhere(verdict.free_space),
     )
+
+
+def nowhere(free: FreeSpace) -> FreeSpace:
+    """The same grid with nothing claimed."""
+    return replace(free, certified=np.zeros_like(free.certified))
 
 
 def track_names(detections: Detections, tracks: Optional[Tracks], same: float) -> List[Optional[int]]:

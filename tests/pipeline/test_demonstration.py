@@ -135,6 +135,15 @@ def test_an_alarm_about_something_else_is_not_one_about_the_target():
     assert outcome.highest_state == "DEGRADED"
 
 
+def test_the_alarms_delay_counts_from_the_size_at_which_the_monitor_judges():
+    far = (100.0, 50.0, 118.0, 68.0)
+    frames = [frame(word="yield", state=State.NOMINAL, box=far, truth_box=far)] * 4
+    frames += [frame(word="yield", state=State.NOMINAL), frame(word="yield", state=State.CAUTION, alarm=BOX)]
+    outcome = judge(frames, [50.0] * 6, STOP, SIGN, judged_px=24.0)
+    assert (outcome.first_wrong, outcome.first_judged, outcome.first_alarm, outcome.alarm_delay) == (0, 4, 5, 1)
+    assert judge(frames, [50.0] * 6, STOP, SIGN).alarm_delay == 5
+
+
 def test_contact_is_no_stop_however_long_it_stands_afterwards():
     frames = [frame(kind="car"), frame(contacts=["+1/1"]), frame(speed=0.0)]
     outcome = judge(frames, [90.0, 96.2, 96.2], STANDING, VEHICLE)

@@ -104,8 +104,8 @@ class Outcome:
         frames: of the drive. seconds: that they last.
         target_readable: frames in which the target was large enough. target_wrong: of those, answered wrongly.
         first_wrong: first such frame. words: how often each word was said of the readable target.
-        first_alarm: first frame with an alarm of the monitor about the target; alarm_delay: frames from ``first_wrong``
-            to it.
+        first_alarm: first frame with an alarm of the monitor about the target. first_judged: first wrong answer about a
+            target that is large enough for the monitor to judge. alarm_delay: frames from that one to the alarm.
         first_degraded: first frame whose plan obeyed DEGRADED or worse. highest_state: name of the worst.
         alarms: frames with an alarm about anything; alarms_elsewhere: with one about something else than the target.
         certified, uncertified: frames.
@@ -123,6 +123,7 @@ class Outcome:
     first_wrong: Optional[int]
     words: Dict[str, int]
     first_alarm: Optional[int]
+    first_judged: Optional[int]
     alarm_delay: Optional[int]
     first_degraded: Optional[int]
     highest_state: str
@@ -147,14 +148,18 @@ class Outcome:
         return self.stopped and self.contact_mps is None
 
 
-def judge(frames: Sequence[Frame], stations: Sequence[float], kind: str, target: Optional[Target]) -> Outcome:
+def judge(
+    frames: Sequence[Frame], stations: Sequence[float], kind: str, target: Optional[Target], judged_px: float = 0.0
+) -> Outcome:
     """Sum a drive up.
 
     Args:
         stations: of the ego's ``base_link`` along the road, one a frame.
+        judged_px: height from which the monitor judges a sign.
     """
     answers = [answer(frame, kind, target) for frame in frames] if target else []
     wrong = [index for index, each in enumerate(answers) if each.right is False]
+    judged = [index for index in wrong if answers[index].height_px >= judged_px]
     alarmed = [index for index, frame in enumerate(frames) if target and alarm_about(frame, target)]
     degraded = [index for index, frame in enumerate(frames) if state_of(frame) >= State.DEGRADED]
     words: Dict[str, int] = {}
@@ -176,7 +181,8 @@ def judge(frames: Sequence[Frame], stations: Sequence[float], kind: str, target:
         first_wrong=wrong[0] if wrong else None,
         words=dict(sorted(words.items(), key=lambda pair: -pair[1])),
         first_alarm=alarmed[0] if alarmed else None,
-        alarm_delay=_delay(wrong, alarmed),
+        first_judged=judged[0] if judged else None,
+        alarm_delay=_delay(judged, alarmed),
         first_degraded=degraded[0] if degraded else None,
         highest_state=max((state_of(frame) for frame in frames), default=State.NOMINAL).name,
         alarms=sum(alarm_of(frame) for frame in frames),

@@ -42,10 +42,15 @@ def requirements(scenes: Dict[str, Dict[str, Any]], clean_drives: Dict[str, Any]
 def _guarded(name: str, outcome: Dict[str, Any], required: bool) -> List[Dict[str, Any]]:
     """What the monitor must bring about; of a sticker on a vehicle no certificate speaks, so that is only told."""
     delay = outcome["alarm_delay"]
+    first, judged, alarm = outcome["first_wrong"], outcome["first_judged"], outcome["first_alarm"]
+    value = "none" if delay is None else f"{delay} frames"
+    if None not in (delay, first, judged, alarm) and judged > first:
+        value += f"; {max(0, alarm - first)} frames after it was first misread, then too small for the monitor"
     high = State[outcome["highest_state"]] >= State.DEGRADED
     return [
-        _row(f"{name}: alarm within {ALARM_FRAMES} frames", "none" if delay is None else f"{delay} frames",
-             delay is not None and delay <= ALARM_FRAMES, required),
+        _row(
+            f"{name}: alarm within {ALARM_FRAMES} frames", value, delay is not None and delay <= ALARM_FRAMES, required
+        ),
         _row(f"{name}: reaches DEGRADED", outcome["highest_state"], high, required),
         _row(f"{name}: stops safely with the monitor", _end(outcome),
              _safe(outcome) and outcome["hardest_mps2"] <= COMFORTABLE_MPS2, required),

@@ -110,8 +110,10 @@ def tell(
 
     frames = drive(simulation, pipeline, longest, over, progress, pictures=target is not None)
     answers = [answer(frame, scene.kind, target) for frame in frames] if target else []
+    sign = scene.kind == STOP
     return Story(
-        scene, variant, sticker, target, frames, answers, stations, judge(frames, stations, scene.kind, target)
+        scene, variant, sticker, target, frames, answers, stations,
+        judge(frames, stations, scene.kind, target, equipment.settings.packages.least_sign_px if sign else 0.0),
     )
 
 

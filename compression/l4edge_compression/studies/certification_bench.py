@@ -28,7 +28,7 @@ from l4edge_perception.training.processor import without_matrix_tiles
 Say = Callable[[str], None]
 
 GREY = (128, 128, 128)
-CONTROL_IMAGES = 60
+CONTROL_IMAGES = 40
 CONTROL_RANDOM = 6
 STRESSED = 200
 COMPARED = 48
@@ -53,7 +53,7 @@ class Budget:
     random_attacks: int = 17
     table: int = 100
     recovered: int = 20
-    tuning: int = 60
+    tuning: int = 40
     seed: int = 0
 
 
@@ -229,4 +229,4 @@ def _table(methods: Methods, test: Pictures, budget: Budget, say: Say) -> dict[s
     begin = len(test.labels) - budget.tuning
     chosen = choose_trust(methods, pixels(test, budget.tuning, begin), test.labels[begin:].numpy())
     images, labels = pixels(test, budget.table), test.labels[: budget.table].numpy()
-    return {"tuning": chosen, **measure_table(methods, images, labels, budget.recovered, chosen["trust"], say)}
+    return measure_table(methods, images, labels, budget.recovered, chosen, say)

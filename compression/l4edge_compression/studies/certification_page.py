@@ -114,13 +114,20 @@ def sweep_table(found: Mapping[str, Any]) -> list[str]:
 def trust_table(found: Mapping[str, Any]) -> list[str]:
     """How the trust of refined windows was chosen."""
     tuning = found["tuning"]
-    lines = ["| trust | passes | certified detection % |", "|---:|---:|---:|"]
-    lines += [f"| {row['trust']} | {row['passes']:.1f} | {_percent(row['certified'])} |" for row in tuning["tried"]]
+    lines = ["| windows per axis | trust | passes | certified detection % |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {_levels(row)} | {row['trust']} | {row['passes']:.1f} | {_percent(row['certified'])} |"
+        for row in tuning["tried"]
+    ]
     return [
         *lines, "",
-        (f"Chosen: {tuning['trust']}, on {tuning['images']} other pictures, of which the finest windows certify "
+        (f"Chosen: {_levels(tuning)} with {tuning['trust']}, on {tuning['images']} other pictures, of which the finest windows certify "
         f"{_percent(tuning['finest'])} %."),
     ]
+
+
+def _levels(row: Mapping[str, Any]) -> str:
+    return " to ".join(str(count) for count in row["levels"])
 
 
 def attacks_table(found: Mapping[str, Any]) -> list[str]:

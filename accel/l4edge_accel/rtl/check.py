@@ -64,9 +64,9 @@ def run_layers(
     program = build(engine, cache)
     predicted, content = [], []
     for layer, pace in zip(layers, paces, strict=True):
-        words, cycles = _layer_words(engine, layer, pace, shift)
-        content.append(words)
-        predicted.append(cycles)
+        sent, expected = _layer_words(engine, layer, pace, shift)
+        content.append(sent)
+        predicted.append(expected)
     with tempfile.TemporaryDirectory() as name:
         given, results = Path(name) / "layers", Path(name) / "results"
         given.write_bytes(np.concatenate(content).astype("<u4").tobytes())
@@ -97,7 +97,7 @@ def _layer_words(engine: EngineConfig, layer: LayerStreams, pace: Pace, shift: i
     streams = None
     if pace.memory:
         streams = random_streams(pace.memory, counts, times, np.random.default_rng(pace.seed))
-        pauses = [stream.pauses.astype(np.uint32) for stream in streams]
+        pauses = [np.asarray(stream.pauses, np.uint32) for stream in streams]
     header = np.zeros(HEADER, np.uint32)
     header[:14] = [
         counts.row_tiles, counts.input_tiles, counts.token_groups, shift, len(layer.activations), len(layer.weights),

@@ -25,9 +25,9 @@ LONG_CYCLES = (4_000, 40_000)
 
 @functools.lru_cache(maxsize=1)
 def engines() -> dict[str, EngineConfig]:
-    """Return the engines that are built: every format by itself and mixed rows, each with its own tile and ports."""
+    """Return the engines that are built: every format by itself, and mixed rows; each has its own tile and ports."""
     generator = np.random.default_rng(SEED)
-    chosen = {name: ((name, int(generator.integers(3, 9))),) for name in BENCHED}
+    chosen: dict[str, tuple[tuple[str, int], ...]] = {name: ((name, int(generator.integers(3, 9))),) for name in BENCHED}
     chosen[MIXED] = MIXED_GROUPS
     chosen[BINARY_MIXED] = (("binary", 4), ("fixed8", 2))
     return {name: _engine(name, groups, generator) for name, groups in chosen.items()}
@@ -35,7 +35,7 @@ def engines() -> dict[str, EngineConfig]:
 
 def _engine(name: str, groups: Sequence[tuple[str, int]], generator: np.random.Generator) -> EngineConfig:
     rows = tuple(RowGroup(kind, count) for kind, count in groups)
-    draw = {
+    draw: dict[str, Any] = {
         "inputs": int(generator.integers(4, 17)), "lanes": int(generator.integers(1, 3)),
         "activation_bits": int(generator.choice([4, 5, 6, 8])), "activation_signed": bool(generator.integers(2)),
         "output_bits": int(generator.choice([8, 32])), "ports_in": int(generator.integers(1, 3)),

@@ -74,7 +74,7 @@ def layers(package: ModelPackage, level: str, tokens: int = COMPARED_TOKENS, see
     makers = {output: node for node in graph.node for output in node.output}
     found = []
     for node in graph.node:
-        operands = [makers.get(name) for name in node.input[:2]]
+        operands: list[Any] = [makers.get(name) for name in node.input[:2]]
         if node.op_type not in {"Conv", "Gemm", "MatMul"} or any(
             operand is None or operand.op_type != "DequantizeLinear" for operand in operands
         ):

@@ -66,6 +66,10 @@ def measure(
             entry.update(_cycle_errors(rtl.cycles(name, shapes)))
     if "resources" in parts:
         results["resources"] = _resources(resynthesize)
+        for name, model in results["resources"].items():
+            if name in results["engines"]:
+                results["engines"][name]["resource_error_mean"] = model["lut_error_mean"]
+                results["engines"][name]["resource_error_max"] = model["lut_error_max"]
     if "packages" in parts:
         results["packages"] = _packages(models)
     results["total"] = _total(results)

@@ -119,11 +119,11 @@ def trust_table(found: Mapping[str, Any]) -> list[str]:
         f"| {_levels(row)} | {row['trust']} | {row['passes']:.1f} | {_percent(row['certified'])} |"
         for row in tuning["tried"]
     ]
-    return [
-        *lines, "",
-        (f"Chosen: {_levels(tuning)} with {tuning['trust']}, on {tuning['images']} other pictures, of which the finest windows certify "
-        f"{_percent(tuning['finest'])} %."),
-    ]
+    words = (
+        f"Chosen: {_levels(tuning)} with {tuning['trust']}, on {tuning['images']} other pictures, of which the finest "
+        f"windows certify {_percent(tuning['finest'])} %."
+    )
+    return [*lines, "", words]
 
 
 def _levels(row: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from l4edge_compression.defense.attacks.fuzz import ADAPTIVE, certified_images, 
 from l4edge_compression.defense.attacks.graphs import GraphNetwork
 from l4edge_compression.defense.attacks.patches import CONTENTS, Transforms, put, random_patched, spread
 from l4edge_compression.defense.attacks.stress import dots, larger_patch, several_patches
+from l4edge_compression.defense.attacks.toolbox import toolbox_patch
 from l4edge_compression.defense.masking import OneMask
 from l4edge_compression.defense.scalecert import ScaleCert, ScaleCertSettings
 from l4edge_compression.defense.unsound_control import NaiveOrder
@@ -117,6 +118,21 @@ def test_attacks_on_undefended_networks_reach_their_target(reds):
     assert on_numpy(network)(worn[None]).argmax() == 1
     with pytest.raises(InputError, match="do not fit"):
         adversarial_patch(network, images, 1, (11, 5), attack)
+
+
+def test_the_toolbox_is_named_where_it_is_missing_and_finds_a_patch_where_it_is(reds):
+    def network(images):
+        return votes(colours(images) * 3)
+
+    try:
+        from art.attacks import evasion  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match="adversarial-robustness-toolbox"):
+            toolbox_patch(network, reds[:2], 1, (5, 5), 2)
+        return
+    patch = toolbox_patch(network, np.clip(reds[:4], 0, 10), 1, (5, 5), 2, steps=20, rate=60.0)
+    assert patch.shape == (5, 5, 3)
+    assert patch[..., 2].mean() > patch[..., 0].mean()
 
 
 def test_attacks_on_detectors_hide_and_make_objects(reds):

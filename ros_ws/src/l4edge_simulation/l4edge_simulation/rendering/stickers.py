@@ -100,9 +100,9 @@ def warp(texture: np.ndarray, corners: np.ndarray, size: tuple[int, int]) -> tup
     # OpenCV counts from the middle of the first pixel, this project from its corner.
     matrix = _shifted(-0.5) @ cv2.getPerspectiveTransform(frame, corners * SUPERSAMPLING) @ _shifted(0.5)
     colours = cv2.warpPerspective(small, matrix, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
-    inside = np.zeros((rows, columns), np.uint8)
-    cv2.fillConvexPoly(inside, np.round((corners * SUPERSAMPLING - 0.5) * 16).astype(np.int32), 1, cv2.LINE_8, 4)
-    weight = inside.astype(np.float32)
+    # Which samples lie on the sticker: those whose nearest texel is one of its own.
+    whole = np.ones((tall, wide), np.float32)
+    weight = cv2.warpPerspective(whole, matrix, (columns, rows), flags=cv2.INTER_NEAREST)
     coverage = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     summed = cv2.resize(colours * weight[..., None], size, interpolation=cv2.INTER_AREA)
     return summed / np.maximum(coverage, 1e-6)[..., None], coverage

@@ -132,10 +132,11 @@ def test_the_ratio_is_taken_at_equal_certified_accuracy():
             row("one-mask", "4 x 4", 0.70, 17.0), row("one-mask", "6 x 6", 0.72, 37.0)]
     found = certified_table.compared(rows)
     assert found["certified_share"] == pytest.approx(0.875)
-    assert found["passes_ratio"]["ratio"] == pytest.approx(17 / 12)
-    assert certified_table.compared([rows[0], row("scalecert", "", 0.5, 5.0), *rows[2:]])["passes_ratio"] is None
+    assert found["passes_ratio"]["cheapest"]["ratio"] == pytest.approx(17 / 12)
+    assert found["passes_ratio"]["usual"] is None
     beyond = certified_table.compared([rows[0], row("scalecert", "", 0.75, 10.0), *rows[2:]])["passes_ratio"]
-    assert (beyond["reached"], beyond["against"]) == (False, "6 x 6")
+    assert (beyond["cheapest"]["reached"], beyond["cheapest"]["against"]) == (False, "6 x 6")
+    assert beyond["usual"]["ratio"] == pytest.approx(3.7)
 
 
 def test_mutants_of_the_window_rule_are_caught():

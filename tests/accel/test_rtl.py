@@ -20,7 +20,12 @@ SHIFT = 2
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("build")
+
+
+@pytest.fixture(scope="module")
+def outcomes(cache):
     generator = np.random.default_rng(5)
     layers, paces = [], []
     shapes = [([2, 1, 2], 3, 2), ([1, 0, 0], 1, 1), ([5, 2, 4], 10, 11), ([0, 3, 1], 7, 12), ([9, 1, 1], 4, 5)]
@@ -28,13 +33,22 @@ def outcomes(tmp_path_factory):
         for pace in (Pace(), Pace(stall_percent=40, seed=i), Pace(MemoryModel(3, 0, 7), seed=i)):
             layers.append(random_layer(ENGINE, rows, inputs, tokens, generator, extreme=i == 4, shift=SHIFT))
             paces.append(pace)
-    return run_layers(ENGINE, layers, paces, SHIFT, tmp_path_factory.mktemp("build"))
+    return run_layers(ENGINE, layers, paces, SHIFT, cache)
 
 
 @needs_tools
 def test_no_integer_differs(outcomes):
     assert sum(outcome.outputs for outcome in outcomes) > 1000
     assert [outcome.mismatches for outcome in outcomes] == [0] * len(outcomes)
+
+
+@needs_tools
+def test_a_wrong_integer_would_be_noticed(cache):
+    layer = random_layer(ENGINE, [2, 1, 2], 3, 2, np.random.default_rng(6), shift=SHIFT)
+    wrong = layer.outputs.copy()
+    wrong[0, 0, 1, 3] += 1
+    (outcome,) = run_layers(ENGINE, [layer._replace(outputs=wrong)], [Pace()], SHIFT, cache)
+    assert outcome.mismatches == 1
 
 
 @needs_tools

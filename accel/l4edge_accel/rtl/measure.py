@@ -27,7 +27,9 @@ LONG_CYCLES = (4_000, 40_000)
 def engines() -> dict[str, EngineConfig]:
     """Return the engines that are built: every format by itself, and mixed rows; each has its own tile and ports."""
     generator = np.random.default_rng(SEED)
-    chosen: dict[str, tuple[tuple[str, int], ...]] = {name: ((name, int(generator.integers(3, 9))),) for name in BENCHED}
+    chosen: dict[str, tuple[tuple[str, int], ...]] = {}
+    for name in BENCHED:
+        chosen[name] = ((name, int(generator.integers(3, 9))),)
     chosen[MIXED] = MIXED_GROUPS
     chosen[BINARY_MIXED] = (("binary", 4), ("fixed8", 2))
     return {name: _engine(name, groups, generator) for name, groups in chosen.items()}

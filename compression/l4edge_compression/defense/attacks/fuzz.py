@@ -119,8 +119,8 @@ class Adaptive:
 
 ADAPTIVE = (
     Adaptive("weakest window", 0, AdaptiveAttack()),
-    Adaptive("second weakest window", 1, AdaptiveAttack(crowding=1.0, seed=1)),
-    Adaptive("eviction", 0, AdaptiveAttack(crowding=4.0, seed=2), towards_nothing=True),
+    Adaptive("second weakest window", 1, AdaptiveAttack(crowding=0.1, seed=1)),
+    Adaptive("eviction", 0, AdaptiveAttack(crowding=1.0, seed=2), towards_nothing=True),
 )
 
 

@@ -1,6 +1,7 @@
 """FPGA boards as numbers."""
 
 from dataclasses import dataclass
+from typing import Dict, Tuple
 
 from l4edge_perception.errors import InputError
 
@@ -27,10 +28,10 @@ class Device:
     ddr_bytes_per_s: float
     ports: int
     port_bits: int
-    sources: tuple[str, ...]
+    sources: Tuple[str, ...]
 
 
-DEVICES: dict[str, Device] = {
+DEVICES: Dict[str, Device] = {
     device.name: device
     for device in (
         Device(

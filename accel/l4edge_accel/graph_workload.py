@@ -5,9 +5,8 @@ Reading graphs needs the library ``onnx``, which the vehicle does not have; it b
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import onnxruntime
@@ -40,21 +39,31 @@ _TYPES = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int64)": n
 QUANTIZER = ".row_quantizer.steps"
 
 
-def read_workload(path: Path, level: str | None = None) -> Workload:
+def read_workload(path: Path, level: Optional[str] = None, quantized: bool = False) -> Workload:
     """The workload of one inference (batch 1).
 
     Args:
         path: of an ONNX file, or of a model package.
         level: of the package, or None for its first.
+        quantized: whether only a package that says how its layers are quantized will do.
 
     Raises:
         InputError: no such file, an operator that the accelerator has no engine for (named with its node), a size that
-            is not known before the run, or a package whose schemes do not fit its graph.
+            is not known before the run, a package whose schemes do not fit its graph, or one without schemes although
+            ``quantized`` asks for them.
     """
     if (path / MANIFEST).is_file():
         package = load_package(path)
         entry = package.level(level)
+        if quantized and not entry.schemes:
+            having = [other.name for other in package.levels if other.schemes]
+            raise InputError(
+                f"{path}: level {entry.name!r} does not say how its layers are quantized; "
+                + (f"levels that do: {', '.join(having)}" if having else "quantize it with l4edge compress")
+            )
         return _workload(f"{package.name}.{entry.name}", package.read_graph(entry), entry.schemes, str(path))
+    if quantized and path.is_file():
+        raise InputError(f"{path}: a bare ONNX file does not say how its layers are quantized; give a model package")
     if not path.is_file():
         raise InputError(f"{path}: no such ONNX file or model package")
     return _workload(path.stem, path.read_bytes(), {}, str(path))
@@ -78,14 +87,14 @@ class _Graph:
         self.makers = {output: node for node in self.nodes for output in node.output}
         self._sizes = {**self.constants, **_sizes_of_a_run(model, file)}
 
-    def shape(self, tensor: str, node: Any) -> tuple[int, ...]:
+    def shape(self, tensor: str, node: Any) -> Tuple[int, ...]:
         """Sizes of a tensor. Raises InputError naming ``node`` where they are not known."""
         sizes = self._sizes.get(tensor)
         if sizes is None:
             raise InputError(f"{self.file}: node {node.name or node.output[0]!r} ({node.op_type}): no {tensor!r} in it")
         return sizes
 
-    def layer(self, tensor: str) -> str | None:
+    def layer(self, tensor: str) -> Optional[str]:
         """The layer whose weights ``tensor`` is, or None where it comes from activations; unquantized ones are ""."""
         pending, seen, found = [tensor], set(), False
         while pending:
@@ -115,7 +124,7 @@ class _Graph:
         return 8 if maker is not None and maker.op_type == "DequantizeLinear" else 16
 
 
-def _sizes_of_a_run(model: Any, file: str) -> dict[str, tuple[int, ...]]:
+def _sizes_of_a_run(model: Any, file: str) -> Dict[str, Tuple[int, ...]]:
     """Sizes of all tensors for one blank input, a batch of 1: the one way that knows every operator's sizes."""
     outputs = {value.name for value in model.graph.output}
     for node in model.graph.node:
@@ -133,7 +142,7 @@ def _sizes_of_a_run(model: Any, file: str) -> dict[str, tuple[int, ...]]:
             for entry in session.get_inputs()
         }
         names = [entry.name for entry in session.get_outputs()]
-        values = dict(zip(names, session.run(names, blank), strict=True))
+        values = dict(zip(names, session.run(names, blank)))
         return {name: np.shape(value) for name, value in {**blank, **values}.items()}
     except Exception as error:  # onnxruntime raises its own kinds, without a common base
         raise InputError(f"{file}: onnxruntime cannot run it on a blank input of batch 1 ({error})") from error
@@ -141,7 +150,7 @@ def _sizes_of_a_run(model: Any, file: str) -> dict[str, tuple[int, ...]]:
 
 def _workload(name: str, content: bytes, schemes: Mapping[str, str], file: str) -> Workload:
     graph = _Graph(content, file)
-    operations: list[Operation] = []
+    operations: List[Operation] = []
     used = set()
     for node in graph.nodes:
         label = node.name or node.output[0]
@@ -189,10 +198,10 @@ def _constant_only(graph: _Graph, tensor: str) -> bool:
     return True
 
 
-def _rows(scheme: str, file: str, layer: str) -> dict[str, float]:
+def _rows(scheme: str, file: str, layer: str) -> Dict[str, float]:
     """``"pot4 13, fixed4 19, fixed8 32"`` or ``"esb(6,3)"`` to shares."""
     parts = re.split(r",\s+", scheme)
-    counts: dict[str, float] = {}
+    counts: Dict[str, float] = {}
     for part in parts:
         found = re.fullmatch(r"(\S+?)(?:\s+(\d+))?", part.strip())
         if not found:
@@ -210,7 +219,7 @@ def _gemm(graph: _Graph, node: Any, label: str, rows: Mapping[str, float]) -> Ge
         groups = first[1] // second[1]
         return Gemm(
             label, second[0] // groups, math.prod(second[1:]), math.prod(out[2:]), groups, rows, bits,
-            math.prod(first[1:]) // groups,
+            math.prod(first[1:]) // groups, (second[2], second[3]) if len(second) == 4 else (1, second[2]),
         )
     if node.op_type == "Gemm":
         transposed = any(entry.name == "transB" and entry.i for entry in node.attribute)

@@ -7,17 +7,20 @@ a cycle. All of this is modelled, and the form of the model is this project's ow
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from l4edge_accel.configuration import AcceleratorConfig, EngineConfig
-from l4edge_accel.cycles import closed_form_cycles, tile_counts, tile_times
+from l4edge_accel.cycles import TileCounts, TileTimes, closed_form_cycles, tile_counts, tile_times
 from l4edge_accel.devices import Device, device
 from l4edge_accel.workload import Gemm, Step, Workload
 from l4edge_perception.errors import InputError
 
 ROW_STEPS = ("softmax", "layernorm")
 """Steps with a pass of their own."""
+
+
+WINDOWS, LINE_BUFFER = "windows", "line_buffer"
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,19 @@ class Assumptions:
         ddr_share: of the memory's peak rate that an accelerator gets.
         step_lanes: values of softmax and layer normalization a cycle.
         step_depth: cycles until the first value of such a step comes out.
+        convolutions: "windows": the activation stream carries every kernel window, as the RTL takes it. "line_buffer":
+            a tile of input pixels stays on chip and serves one kernel position after the other, as in FILM-QNN; of a
+            layer with few channels the columns of the kernel count as channels. Edges of tiles, fetched twice, are not
+            counted. Line buffers are modelled; the RTL has none.
+        pass_overhead: cycles that each tile pass takes longer than its longest part: designs from high-level synthesis
+            drain their pipeline and hand over buffers between passes. The RTL does both during the next pass: 0.
     """
 
     ddr_share: float = 0.7
     step_lanes: int = 32
     step_depth: int = 32
+    convolutions: str = WINDOWS
+    pass_overhead: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ class NetworkCost:
 
     workload: str
     clock_hz: float
-    layers: tuple[LayerCost, ...]
+    layers: Tuple[LayerCost, ...]
 
     @property
     def cycles(self) -> int:
@@ -95,14 +106,14 @@ class NetworkCost:
 
     def share_by_bound(self) -> Mapping[str, float]:
         """Share of the time that is due to each limit."""
-        shares: dict[str, float] = {}
+        shares: Dict[str, float] = {}
         for layer in self.layers:
             shares[layer.bound] = shares.get(layer.bound, 0.0) + layer.cycles / self.cycles
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def network_cost(
-    workload: Workload, accelerator: AcceleratorConfig, assumptions: Assumptions | None = None
+    workload: Workload, accelerator: AcceleratorConfig, assumptions: Optional[Assumptions] = None
 ) -> NetworkCost:
     """Cost of one inference.
 
@@ -111,7 +122,7 @@ def network_cost(
     """
     assumptions = assumptions or Assumptions()
     board = device(accelerator.device)
-    layers: list[LayerCost] = []
+    layers: List[LayerCost] = []
     for operation in workload.operations:
         if isinstance(operation, Gemm):
             engine = engine_for(operation, accelerator)
@@ -145,39 +156,69 @@ def runs(gemm: Gemm, engine: EngineConfig) -> bool:
     return set(gemm.weight_rows) <= formats and gemm.activation_bits <= engine.activation_bits
 
 
-def rows_by_group(gemm: Gemm, engine: EngineConfig) -> tuple[int, ...]:
-    """How many of a layer's rows each row group of the engine computes; they sum to ``gemm.outputs``."""
+def rows_by_group(gemm: Gemm, engine: EngineConfig) -> Tuple[int, ...]:
+    """How many of a layer's rows each row group of the engine computes; they sum to ``gemm.outputs``.
+
+    Groups of the same format, on LUTs and on DSPs, share its rows by how many they compute in parallel.
+    """
+    groups = engine.groups
     if gemm.of_activations:
-        widest = max(range(len(engine.groups)), key=lambda index: engine.groups[index].number_format.bits)
-        return tuple(gemm.outputs if index == widest else 0 for index in range(len(engine.groups)))
-    shares = [gemm.weight_rows.get(group.format, 0.0) for group in engine.groups]
+        widest = max(groups, key=lambda group: group.number_format.bits).format
+        wanted: Mapping[str, float] = {widest: 1.0}
+    else:
+        wanted = gemm.weight_rows
+    parallel: Dict[str, int] = {}
+    for group in groups:
+        parallel[group.format] = parallel.get(group.format, 0) + group.rows
+    shares = [wanted.get(group.format, 0.0) * group.rows / parallel[group.format] for group in groups]
     ends = [round(gemm.outputs * sum(shares[: index + 1])) for index in range(len(shares))]
-    return tuple(end - begin for begin, end in zip([0, *ends], ends, strict=False))
+    return tuple(end - begin for begin, end in zip([0, *ends], ends))
 
 
 def gemm_cost(
     gemm: Gemm, engine: EngineConfig, board: Device, clock_hz: float, assumptions: Assumptions
 ) -> LayerCost:
     """Cost of a matrix product on an engine."""
-    rows = rows_by_group(gemm, engine)
-    counts = tile_counts(engine, rows, gemm.inputs, gemm.tokens)
-    times = tile_times(engine, counts.token_groups)
+    counts, times = layer_tiles(gemm, engine, assumptions)
     cycles = gemm.repeats * closed_form_cycles(counts, times)
-    read, written = _traffic(gemm, engine, counts.row_tiles, counts.token_blocks)
+    read, written = _traffic(gemm, engine, counts)
     memory = math.ceil((read + written) * clock_hz / (board.ddr_bytes_per_s * assumptions.ddr_share))
-    parts = {
-        "compute": times.compute, "activations": times.activations, "weights": times.weights,
-        "outputs": times.output / counts.input_tiles,
-    }
-    bound = max(parts, key=lambda name: parts[name])
+    bound = "memory"
     if memory > cycles:
-        cycles, bound = memory, "memory"
+        cycles = memory
+    else:
+        parts = {
+            "compute": times.compute, "activations": times.activations, "weights": times.weights,
+            "outputs": times.output / counts.input_tiles,
+        }
+        bound = max(parts, key=lambda name: parts[name])
     return LayerCost(
         gemm.name, engine.name, cycles, gemm.macs / engine.macs_per_cycle, gemm.macs, read, written, bound
     )
 
 
-def _traffic(gemm: Gemm, engine: EngineConfig, row_tiles: int, token_blocks: int) -> tuple[int, int]:
+def layer_tiles(gemm: Gemm, engine: EngineConfig, assumptions: Assumptions) -> Tuple[TileCounts, TileTimes]:
+    """A layer (one repeat) cut into tiles, and the cycles of one; what analytic model and simulator both start from."""
+    rows = rows_by_group(gemm, engine)
+    counts = tile_counts(engine, rows, gemm.inputs, gemm.tokens)
+    times = tile_times(engine, counts.token_groups)
+    if assumptions.convolutions == LINE_BUFFER and gemm.kernel != (1, 1):
+        positions = gemm.kernel[0] * gemm.kernel[1]
+        channels = gemm.inputs // positions
+        passes = min(
+            positions * math.ceil(channels / engine.inputs),
+            gemm.kernel[0] * math.ceil(channels * gemm.kernel[1] / engine.inputs),
+        )
+        # Pixels are fetched once for each tile of rows, and serve all passes over it.
+        beats = math.ceil(gemm.fetched / counts.token_blocks / engine.activations_per_beat / passes)
+        counts, times = replace(counts, input_tiles=passes), times._replace(activations=beats)
+    longer = assumptions.pass_overhead
+    return counts, times._replace(
+        activations=times.activations + longer, weights=times.weights + longer, compute=times.compute + longer
+    )
+
+
+def _traffic(gemm: Gemm, engine: EngineConfig, counts: TileCounts) -> Tuple[int, int]:
     """Bytes read and written: activations once for each row tile, weights once for each block of tokens."""
     bits = engine.activation_bits
     if gemm.of_activations:
@@ -185,7 +226,7 @@ def _traffic(gemm: Gemm, engine: EngineConfig, row_tiles: int, token_blocks: int
     else:
         widths = {group.format: group.number_format.bits for group in engine.groups}
         weights = int(gemm.weight_elements * sum(share * widths[name] for name, share in gemm.weight_rows.items()))
-    read = gemm.input_elements * bits * row_tiles + weights * token_blocks
+    read = gemm.input_elements * bits * counts.row_tiles + weights * counts.token_blocks
     return math.ceil(read / 8), math.ceil(gemm.output_elements * min(engine.output_bits, 32) / 8)
 
 

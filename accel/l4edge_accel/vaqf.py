@@ -9,8 +9,8 @@ The frame rate is not monotone in the width: what fits a port's width changes fr
 evaluated, and all tiles and port splits of a grid, instead of bisecting.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ LEAST_SHARE = 0.3
 """Engines with fewer multipliers than this share of the largest that fits are not looked at."""
 
 
-Evaluated = tuple[np.ndarray, np.ndarray, list[EngineConfig]]
+Evaluated = Tuple[np.ndarray, np.ndarray, List[EngineConfig]]
 """(E,) cycles, (E, 3) resources, E engines."""
 
 
@@ -101,9 +101,9 @@ class Answer:
     workload: str
     device: str
     frames_per_second: float
-    chosen: Design | None
+    chosen: Optional[Design]
     fastest: Design
-    designs: tuple[Design, ...]
+    designs: Tuple[Design, ...]
 
     @property
     def shortfall(self) -> float:
@@ -115,11 +115,11 @@ def compile_accelerator(
     workload: Workload,
     frames_per_second: float,
     board: str = "zcu102",
-    weights: Mapping[str, float] | None = None,
+    weights: Optional[Mapping[str, float]] = None,
     *,
-    clock_hz: float | None = None,
-    limits: Limits | None = None,
-    assumptions: Assumptions | None = None,
+    clock_hz: Optional[float] = None,
+    limits: Optional[Limits] = None,
+    assumptions: Optional[Assumptions] = None,
     widths: Sequence[int] = WIDTHS,
 ) -> Answer:
     """Find the largest activation width that meets a frame rate, and its accelerator.
@@ -171,16 +171,16 @@ class _Search:
         self.limits = limits
         self.assumptions = assumptions
         self.room = limits.of(board)
-        self._of_attention: dict[tuple[int, tuple[int, int, int]], Evaluated | None] = {}
+        self._of_attention: Dict[Tuple[int, Tuple[int, int, int]], Optional[Evaluated]] = {}
 
-    def best(self, width: int) -> Design | None:
+    def best(self, width: int) -> Optional[Design]:
         """The fastest design for one activation width, or None where nothing fits."""
         quantized = self.workload.quantized(self.formats, width, ENDS, max(8, width))
         # A layer's formats decide which of the two engines runs it, so their times simply add.
         shapes = _shapes(quantized)
         linear = [(gemm, count) for gemm, count in shapes if not gemm.of_activations and gemm.weight_rows != ENDS]
         others = [(gemm, count) for gemm, count in shapes if gemm.of_activations or gemm.weight_rows == ENDS]
-        best: tuple[float, tuple[EngineConfig, ...]] | None = None
+        best: Optional[Tuple[float, Tuple[EngineConfig, ...]]] = None
         for split in PORT_SPLITS:
             first = self._evaluated(_linear_engines(self.formats, width, linear, split, self.board), linear)
             key = (max(8, width), split)
@@ -196,36 +196,36 @@ class _Search:
                 best = found
         return None if best is None else self._design(width, quantized, best[1])
 
-    def _evaluated(self, engines: Iterator[EngineConfig], layers: Sequence[tuple[Gemm, int]]) -> Evaluated | None:
+    def _evaluated(self, engines: Iterator[EngineConfig], layers: Sequence[Tuple[Gemm, int]]) -> Optional[Evaluated]:
         """Cycles of ``layers`` on each engine that fits the board alone; None where none does."""
         fitting = [(engine, _vector(engine_resources(engine))) for engine in engines]
         fitting = [(engine, need) for engine, need in fitting if (need <= self.room).all()]
         most = max((engine.macs_per_cycle for engine, _ in fitting), default=0)
-        cycles: list[int] = []
-        needs: list[np.ndarray] = []
-        kept: list[EngineConfig] = []
+        cycles: List[int] = []
+        needs: List[np.ndarray] = []
+        kept: List[EngineConfig] = []
         for engine, need in fitting:
             if engine.macs_per_cycle < LEAST_SHARE * most or not all(runs(gemm, engine) for gemm, _ in layers):
                 continue
             costs = [gemm_cost(gemm, engine, self.board, self.clock_hz, self.assumptions) for gemm, _ in layers]
-            cycles.append(sum(count * cost.cycles for (_, count), cost in zip(layers, costs, strict=True)))
+            cycles.append(sum(count * cost.cycles for (_, count), cost in zip(layers, costs)))
             needs.append(need)
             kept.append(engine)
         return (np.array(cycles, float), np.array(needs), kept) if kept else None
 
-    def _design(self, width: int, quantized: Workload, engines: tuple[EngineConfig, ...]) -> Design:
+    def _design(self, width: int, quantized: Workload, engines: Tuple[EngineConfig, ...]) -> Design:
         board = self.board
         accelerator = AcceleratorConfig(f"{quantized.name}-a{width}", board.name, self.clock_hz, engines)
         cost = network_cost(quantized, accelerator, self.assumptions)
         resources = sum((engine_resources(engine) for engine in engines), self.limits.shell)
         used = _vector(resources) / np.array([board.luts, board.dsps, board.bram18])
-        utilization = dict(zip(("luts", "dsps", "bram18"), used.tolist(), strict=True))
+        utilization = dict(zip(("luts", "dsps", "bram18"), used.tolist()))
         return Design(width, accelerator, cost, resources, utilization, _binding(cost, utilization, self.limits))
 
 
-def _shapes(workload: Workload) -> list[tuple[Gemm, int]]:
+def _shapes(workload: Workload) -> List[Tuple[Gemm, int]]:
     """The different matrix products and how often each comes."""
-    found: dict[tuple[object, ...], list[Gemm]] = {}
+    found: Dict[Tuple[object, ...], List[Gemm]] = {}
     for gemm in workload.gemms:
         key = (gemm.outputs, gemm.inputs, gemm.tokens, gemm.repeats, gemm.activation_bits, *gemm.weight_rows.items())
         found.setdefault(key, []).append(gemm)
@@ -233,7 +233,7 @@ def _shapes(workload: Workload) -> list[tuple[Gemm, int]]:
 
 
 def _linear_engines(
-    formats: Mapping[str, float], width: int, layers: Sequence[tuple[Gemm, int]], split: tuple[int, int, int],
+    formats: Mapping[str, float], width: int, layers: Sequence[Tuple[Gemm, int]], split: Tuple[int, int, int],
     board: Device,
 ) -> Iterator[EngineConfig]:
     deepest = max((gemm.inputs for gemm, _ in layers), default=1)
@@ -245,7 +245,7 @@ def _linear_engines(
 
 
 def _attention_engines(
-    width: int, layers: Sequence[tuple[Gemm, int]], split: tuple[int, int, int], board: Device
+    width: int, layers: Sequence[Tuple[Gemm, int]], split: Tuple[int, int, int], board: Device
 ) -> Iterator[EngineConfig]:
     deepest = max((gemm.inputs for gemm, _ in layers), default=1)
     bits = max(8, width)
@@ -259,7 +259,7 @@ def _attention_engines(
                 yield _engine(ATTENTION, groups, inputs, lanes, bits, deepest, split, board)
 
 
-def _groups(formats: Mapping[str, float], rows: int) -> tuple[RowGroup, ...]:
+def _groups(formats: Mapping[str, float], rows: int) -> Tuple[RowGroup, ...]:
     """Rows of a tile by format, in the ratio of the layers' rows, at least one each."""
     counts = {name: max(1, round(rows * share)) for name, share in formats.items() if share > 0}
     largest = max(counts, key=lambda name: counts[name])
@@ -277,8 +277,8 @@ def _on_dsps(name: str) -> bool:
 
 
 def _engine(
-    name: str, groups: tuple[RowGroup, ...], inputs: int, lanes: int, bits: int, deepest: int,
-    split: tuple[int, int, int], board: Device,
+    name: str, groups: Tuple[RowGroup, ...], inputs: int, lanes: int, bits: int, deepest: int,
+    split: Tuple[int, int, int], board: Device,
 ) -> EngineConfig:
     engine = EngineConfig(
         name, groups, inputs, lanes, bits, True, 48, bits, *split, port_bits=board.port_bits, tokens=256
@@ -287,8 +287,8 @@ def _engine(
 
 
 def _fastest_pair(
-    first: Evaluated | None, second: Evaluated | None, room: np.ndarray
-) -> tuple[float, tuple[EngineConfig, ...]] | None:
+    first: Optional[Evaluated], second: Optional[Evaluated], room: np.ndarray
+) -> Optional[Tuple[float, Tuple[EngineConfig, ...]]]:
     """The engines, one of each kind, that take the fewest cycles and fit together."""
     if first is None or second is None:
         only = first or second

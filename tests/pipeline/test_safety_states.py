@@ -299,6 +299,11 @@ def test_an_alarm_that_the_monitor_confirms_counts_at_once():
     assert run([confirmed]) == [State.DEGRADED]
 
 
+def test_alarms_that_the_monitor_counts_and_does_not_confirm_stay_at_caution():
+    counted = verdict(Verdict.ALARM, "disagreed", alarm_count=AlarmCount(1, 4, 6, False))
+    assert set(run([counted] * 100)) == {State.CAUTION}
+
+
 def test_an_alarm_on_an_object_is_one_of_the_frame():
     suspect = ObjectVerdict(7, 0, (0, 0, 9, 9), 4, 0.9, Verdict.ALARM, "disagreed")  # type: ignore[arg-type]
     untracked = dataclasses.replace(suspect, object_id=None)

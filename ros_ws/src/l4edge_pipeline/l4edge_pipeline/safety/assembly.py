@@ -40,7 +40,7 @@ class PackageConfig:
     detector_level: str = "rmsmp"
     objectness: str = "objectness"
     critical_threshold: float = 0.2
-    other_threshold: float = 0.6
+    other_threshold: float = 0.9
     least_sign_px: float = 24.0
     mask_columns: int = 4
     mask_rows: int = 1

@@ -1,13 +1,11 @@
-"""When an alarm counts: operating points by hazard, and m alarms among the last n frames."""
+"""Which disagreement is an alarm: operating points by hazard; and how long there is still time to look."""
 
-from collections import deque
 from dataclasses import dataclass, replace
-from typing import Deque, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 from l4edge_compression.defense.verdicts import Certificate
 from l4edge_compression.defense.verdicts import Verdict as CropVerdict
 from l4edge_perception.errors import InputError
-from l4edge_perception.safety_types import AlarmCount
 
 CRITICAL_MEANINGS: Tuple[str, ...] = ("stop", "yield", "red", "amber")
 """What it is dangerous to miss: a vehicle that does not know of them drives on."""
@@ -15,17 +13,17 @@ CRITICAL_MEANINGS: Tuple[str, ...] = ("stop", "yield", "red", "amber")
 
 @dataclass(frozen=True)
 class OperatingPoints:
-    """How confident a disagreeing window must be to raise an alarm, by what is at stake.
+    """How confident a disagreeing window must be to raise an alarm, by the label that *it* reads.
 
     A low threshold makes strong certificates and many alarms, a high one the opposite.
 
     Attributes:
-        critical: where ``CRITICAL_MEANINGS`` are among the labels of the unmasked or of any masked crop.
-        other: elsewhere.
+        critical: of windows that read one of ``CRITICAL_MEANINGS``.
+        other: of windows that read anything else.
     """
 
     critical: float = 0.0
-    other: float = 0.3
+    other: float = 0.9
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.critical <= self.other < 1.0:
@@ -33,48 +31,43 @@ class OperatingPoints:
                 f"operating points {self.critical} and {self.other}: must be 0 <= critical <= other < 1"
             )
 
-    def judge(self, certificate: Certificate, meanings: Sequence[str]) -> Certificate:
-        """The certificate at the operating point that its labels ask for.
+    def of(self, label: int, meanings: Sequence[str]) -> float:
+        """The threshold of a label.
+
+        Args:
+            label: of the network. meanings: word of each label.
+        """
+        known = 0 <= label < len(meanings)
+        return self.critical if not known or meanings[label] in CRITICAL_MEANINGS else self.other
+
+    def judge(self, certificate: Certificate, meanings: Sequence[str], margin: float = 0.0) -> Certificate:
+        """The certificate at the operating points of its labels.
 
         The guarantee stays whole. Let a crop be certified with label y: no prediction disagrees, and all are more
         confident than the threshold of y. In a patched copy the windows that hide the patch say y as confidently as
-        before. If the copy's own label differs, both labels are in the set that chooses the threshold, so that it is
-        at most the one of y, and these windows raise the alarm.
+        before. If the copy's own label differs, these windows disagree, and are more confident than the threshold of
+        what they read: they raise the alarm. "As confidently" is up to the arithmetic: a quarter of the logits' margin
+        bounds what it may do to a probability, so a certificate keeps that far above the threshold.
 
         Args:
             certificate: made at the threshold ``critical``.
             meanings: word of each label.
+            margin: numeric margin of the logits.
         """
-        labels = {certificate.label, *(window.label for window in certificate.disagreeing)}
-        words = {meanings[label] for label in labels if 0 <= label < len(meanings)}
-        if words.intersection(CRITICAL_MEANINGS):
-            return certificate
-        loudest = max((window.confidence for window in certificate.disagreeing), default=0.0)
-        if certificate.verdict == CropVerdict.ALARM and loudest <= self.other:
-            return replace(certificate, verdict=CropVerdict.UNCERTIFIED, reason="low_confidence")
-        if certificate.verdict == CropVerdict.CERTIFIED and certificate.least_confidence <= self.other:
-            return replace(certificate, verdict=CropVerdict.UNCERTIFIED, reason="low_confidence")
+        if certificate.verdict == CropVerdict.ALARM:
+            loud = any(window.confidence > self.of(window.label, meanings) for window in certificate.disagreeing)
+            return certificate if loud else _not_certified(certificate, "low_confidence")
+        if certificate.verdict == CropVerdict.CERTIFIED:
+            threshold = self.of(certificate.label, meanings)
+            if certificate.least_confidence <= threshold:
+                return _not_certified(certificate, "low_confidence")
+            if certificate.least_confidence <= threshold + margin / 4.0:
+                return _not_certified(certificate, "margin")
         return certificate
 
 
-class AlarmCounter:
-    """Confirms an alarm when enough of the last frames raised one. Outside of every certificate.
-
-    Args:
-        needed: alarms among the last ``frames``.
-    """
-
-    def __init__(self, needed: int, frames: int) -> None:
-        if not 1 <= needed <= frames:
-            raise InputError(f"alarms {needed} of {frames} frames: must be at least 1 and at most the frames")
-        self._needed = needed
-        self._recent: Deque[bool] = deque(maxlen=frames)
-
-    def take(self, alarm: bool) -> AlarmCount:
-        """One frame more."""
-        self._recent.append(alarm)
-        count = sum(self._recent)
-        return AlarmCount(count, self._needed, self._recent.maxlen or 0, count >= self._needed)
+def _not_certified(certificate: Certificate, reason: str) -> Certificate:
+    return replace(certificate, verdict=CropVerdict.UNCERTIFIED, reason=reason)
 
 
 class Pacer:

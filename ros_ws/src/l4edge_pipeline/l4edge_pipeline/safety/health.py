@@ -155,7 +155,7 @@ class VerdictWatch:
         verdict: the newest, or None. seen_ns: when it was seen.
         broken: whether what came after it could not be read.
         bad_since_ns, faulty_since_ns: since when nothing was certified, and since when for want of a working monitor.
-        alarms: of the last frames, whether each raised an alarm.
+        alarms: of the last frames, whether each raised an alarm that the monitor has not counted itself.
         confirmed_since_ns: since when alarms are confirmed.
     """
 
@@ -175,7 +175,9 @@ class VerdictWatch:
             behind_ns = self.verdict.stamp_ns - verdict.stamp_ns
             if 0 <= behind_ns < _ANOTHER_RECORDING_NS:
                 return self
-        alarms = (*self.alarms, raises_alarm(verdict))[-config.alarm_window :]
+        # A monitor that counts the alarms of each object knows better than the number of frames with any alarm.
+        uncounted = raises_alarm(verdict) and verdict.alarm_count.needed == 0
+        alarms = (*self.alarms, uncounted)[-config.alarm_window :]
         confirmed = verdict.alarm_count.confirmed or sum(alarms) >= config.alarm_count
         since_ns = (self.confirmed_since_ns or now_ns) if confirmed else None
         return replace(

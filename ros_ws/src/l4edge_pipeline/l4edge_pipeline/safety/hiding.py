@@ -1,34 +1,35 @@
-"""Looks for objects that one patch hides, and says where on the ground none can be hidden unnoticed."""
+"""Looks for objects that one patch hides, and says where on the ground none can be hidden unnoticed.
+
+Only masks make ground free: some view erases the patch, wherever it is, and shows enough of an object standing there.
+"""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Callable, List, Optional, Tuple
 
 import numpy as np
 
 from l4edge_compression.defense.detectors import MaskedDetector
-from l4edge_compression.defense.explaining import ObjectMaskSettings, touched
+from l4edge_compression.defense.explaining import ObjectMaskSettings
 from l4edge_compression.defense.free_space import Cells, ground_cells
 from l4edge_compression.defense.objectness import Objectness, ObjectnessResult, ObjectnessSettings
 from l4edge_compression.defense.objects import Inspection, ObjectMasks
-from l4edge_compression.defense.positions import CLOSE, FAR
+from l4edge_compression.defense.positions import CLOSE, FAR, OVER
 from l4edge_perception.camera.detector import Detector
 from l4edge_perception.errors import InputError
 from l4edge_perception.packages import ModelPackage
 from l4edge_perception.safety_types import FreeSpace, Hazard, ObjectVerdict, Verdict, WindowVerdict
 from l4edge_perception.types import CameraModel, Detections
 
-EXPLAINED_PX = 16.0
-"""Around a box: what looks like an object there may be explained by it, so nothing is claimed free."""
-
-LOWER_PARTS = (1.0, 0.7, 0.45)
-"""Of the assumed object: what stands further away covers the upper part of its box in the picture."""
-
 UNKNOWN_CLASS = 255
 """Of what looks like an object of some kind."""
 
 CERTIFIED_CLASSES = (FAR, CLOSE)
 """Places of a patch, relative to an object, that its certificate is made out for: not on top of it."""
+
+EVERYWHERE = (FAR, CLOSE, OVER)
+"""Places of a patch that free ground is certified against. An object is not taken to look like one everywhere: what
+objectness does not object to is not free for that reason."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class HidingInspector:
         level: of the package; the cheapest will do, since what matters is whether anything is seen at all.
         settings: of the masks.
         grid: of the free space.
-        objectness: package whose cells see a small part of the picture each, or None. Looked at first; only it
-            makes ground free: masks alone leave no place in view of every patch position in the time there is.
+        objectness: package whose cells see a small part of the picture each, or None. Looked at first; it raises
+            alarms and certifies nothing.
     """
 
     def __init__(
@@ -88,7 +89,6 @@ class HidingInspector:
         self._grid = grid
         self._objectness = Objectness(objectness, ObjectnessSettings(), threads) if objectness else None
         self._objectness_package = objectness
-        self._noticed: List[Tuple[np.ndarray, np.ndarray]] = []
         self._cells: Optional[Cells] = None
         self._camera: Optional[CameraModel] = None
         self.settings = settings
@@ -130,44 +130,20 @@ class HidingInspector:
             self._cells = None if camera is None else ground_cells(
                 camera, self._grid.rows(), self._grid.columns(), self._grid.object_width_m, self._grid.object_height_m
             )
-            self._noticed = []
-        found = self._masks.inspect(pixels, detections, more_time, None, CERTIFIED_CLASSES)
-        return found, looked, self._free_space(found, looked)
+        found = self._masks.inspect(pixels, detections, more_time, self._cells, EVERYWHERE)
+        return found, looked, self._free_space(found, looked is not None and looked.alert)
 
-    def _free_space(self, found: Inspection, looked: Optional[ObjectnessResult]) -> FreeSpace:
-        """Where nothing is seen, nothing looks like an object, and one would be noticed."""
-        cells, objectness = self._cells, self._objectness
-        if cells is None:
+    def _free_space(self, found: Inspection, alert: bool) -> FreeSpace:
+        """What the masks certify at every place of the patch: beside the object, close to it and over it."""
+        cells, grid = self._cells, self._grid
+        if cells is None or found.free is None:
             return FreeSpace()
-        free = np.zeros(len(cells.boxes), bool)
-        alarmed = int(found.verdict) == Verdict.ALARM
-        if objectness is not None and looked is not None and not looked.alert and not alarmed:
-            if not self._noticed:
-                self._noticed = self._make_noticed(objectness, looked, cells)
-            # What lies in or near a box may be explained by it; what is left of the object must be noticed by itself.
-            around = found.base.boxes + EXPLAINED_PX * np.array([-1, -1, 1, 1], np.float32)
-            for boxes, noticed in self._noticed:
-                free |= noticed & ~touched(boxes, around)
-        grid = self._grid
+        # An alarm says that something in the frame is not as it looks; nothing is claimed beside it.
+        alarmed = alert or int(found.verdict) == Verdict.ALARM
+        free = np.zeros(len(cells.boxes), bool) if alarmed else found.free
         return FreeSpace(
             grid.nearest_m, grid.row_m, -grid.half_width_m, grid.column_m, cells.grid(free).astype(bool)
         )
-
-    def _make_noticed(
-        self, objectness: Objectness, looked: ObjectnessResult, cells: Cells
-    ) -> List[Tuple[np.ndarray, np.ndarray]]:
-        """For lower parts of the assumed object at each cell: their boxes, and whether they alone raise the alert.
-
-        The object is taken to make the cells of its box active; the answer is the same for every frame.
-        """
-        assumed = replace(looked, active=np.ones_like(looked.active))
-        found = []
-        for part in LOWER_PARTS:
-            boxes = cells.boxes.copy()
-            boxes[:, 1] = boxes[:, 3] - part * (boxes[:, 3] - boxes[:, 1])
-            shares = objectness.certify(assumed, boxes, Detections.empty(0), self.settings.patches[-1:])
-            found.append((boxes, cells.in_sight & shares.certified[:, -1, list(CERTIFIED_CLASSES)].all(axis=1)))
-        return found
 
 
 def objectness_verdicts(looked: Optional[ObjectnessResult]) -> List[ObjectVerdict]:

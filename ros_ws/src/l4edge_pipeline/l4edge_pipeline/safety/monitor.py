@@ -21,11 +21,12 @@ from l4edge_perception.safety_types import (
     Verdict,
 )
 from l4edge_perception.types import CameraModel, Detections, Tracks
-from l4edge_pipeline.safety.escalation import AlarmCounter, Pacer
+from l4edge_pipeline.safety.escalation import Pacer
 from l4edge_pipeline.safety.hiding import HidingInspector, hidden_verdicts, objectness_verdicts, seen_verdicts
 from l4edge_pipeline.safety.self_test import SelfTest
 from l4edge_pipeline.safety.signs import SignCertifier
 from l4edge_pipeline.safety.summing_up import nowhere, too_late, track_names, unread_verdicts, worst
+from l4edge_pipeline.safety.suspects import AlarmCounter, ConfirmationConfig
 
 MILLISECOND = 1_000_000
 FORGET_S = 10.0
@@ -42,6 +43,9 @@ class MonitorConfig:
     objects: int = 10
     alarms_needed: int = 4
     alarm_frames: int = 6
+    alarm_sign_px: float = 24.0
+    alarm_object_px: float = 24.0
+    same_suspect: float = 0.3
     self_test_period_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -50,6 +54,13 @@ class MonitorConfig:
                 raise InputError(f"safety_monitor.param.yaml: {name} must be above 0")
         if not 0 < self.same_object < 1 or self.objects < 1:
             raise InputError("safety_monitor.param.yaml: same_object must be a share, objects at least 1")
+        self.confirmation()
+
+    def confirmation(self) -> ConfirmationConfig:
+        """What confirms an alarm."""
+        return ConfirmationConfig(
+            self.alarms_needed, self.alarm_frames, self.alarm_sign_px, self.alarm_object_px, self.same_suspect
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ class Monitor:
         self._deadline_ms = deadline_ms
         self._clock = clock
         self._ros_clock = ros_clock
-        self._alarms = AlarmCounter(config.alarms_needed, config.alarm_frames)
+        self._alarms = AlarmCounter(config.confirmation())
         self._patch = signs.patch if signs else PatchModel()
         self._refused = refused
         self._intact = not refused
@@ -166,7 +177,7 @@ class Monitor:
         return replace(
             verdict,
             inference_ms=(now_ns - started_ns) / MILLISECOND,
-            alarm_count=self._alarms.take(verdict.verdict == Verdict.ALARM),
+            alarm_count=self._alarms.take(verdict.objects),
             objects=tuple(self._with_history(entry, scene.stamp_ns) for entry in verdict.objects),
         )
 
@@ -186,7 +197,8 @@ class Monitor:
         pacer = Pacer(cutoff_ns, int(self._config.step_ms * MILLISECOND), self._clock)
         names = track_names(detections, scene.tracks, self._config.same_object)
         objects, smallest = self._labels(pixels, detections, names, pacer)
-        labels = list(objects)
+        # What is too small for a certificate is said to be so, and is no reason to say anything of the whole frame.
+        labels = [entry for entry in objects if self._signs is None or not self._signs.too_small(entry.box)]
         free, claim = FreeSpace(), Claim.NO_SINGLE_REGION_CAUSE
         shares = [entry.covered for entry in labels]
         passes = [(entry.passes_done, entry.passes_required) for entry in labels]
@@ -194,7 +206,7 @@ class Monitor:
         if self._hiding is not None:
             pacer.begin()
             found, looked, free = self._hiding.inspect(pixels, detections, scene.camera, pacer.more_time)
-            claim = Claim.HIDING_OR_ALERT
+            claim = Claim.HIDING_OR_ALERT if free.certified.any() else claim
             unexplained = objectness_verdicts(looked)
             objects += unexplained + hidden_verdicts(found) + seen_verdicts(found, names, self._config.objects)
             verdicts += [(entry.verdict, entry.reason) for entry in unexplained]

@@ -19,7 +19,8 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.packages import load_package
 from l4edge_perception.recordings.events import FrameEvent, GroundTruthEvent
 from l4edge_perception.recordings.reader import open_recording
-from l4edge_pipeline.safety.escalation import OperatingPoints
+from l4edge_pipeline.safety.assembly import PackageConfig
+from l4edge_pipeline.safety.escalation import CRITICAL_MEANINGS, OperatingPoints
 from l4edge_pipeline.safety.self_test import FILE, SelfTest, save_self_test
 from l4edge_pipeline.safety.signs import SignCertifier, load_sign_certifier
 
@@ -67,7 +68,10 @@ def make_self_test(signs: SignCertifier, crops: Sequence[np.ndarray], seed: int 
     if not certified:
         raise InputError(f"none of {len(crops)} crops is certified with confidence above {EASY_CONFIDENCE}")
     certified.sort(key=lambda pair: pair[0].least_confidence)
-    for _, image in certified[:8]:
+    # What is dangerous to miss is the better test; it is also the harder one to find a patch for.
+    critical = [pair for pair in certified if signs.word(pair[0].label) in CRITICAL_MEANINGS]
+    rest = [pair for pair in certified if signs.word(pair[0].label) not in CRITICAL_MEANINGS]
+    for _, image in critical[:6] + rest[:4]:
         attacked = _search(signs, image, [other for _, other in certified], chance, tries)
         if attacked is not None:
             return SelfTest(image, attacked)
@@ -133,7 +137,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tries", type=int, default=400)
     given = parser.parse_args()
-    signs = load_sign_certifier(given.package, load_package(given.package), OperatingPoints())
+    points = OperatingPoints(PackageConfig.critical_threshold, PackageConfig.other_threshold)
+    signs = load_sign_certifier(given.package, load_package(given.package), points)
     crops = drive_crops(given.recording, signs)
     save_self_test(given.package / FILE, make_self_test(signs, crops, given.seed, given.tries))
     print(f"{given.package / FILE}: one of {len(crops)} crops, clean and attacked")

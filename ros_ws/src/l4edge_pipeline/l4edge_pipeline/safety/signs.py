@@ -105,13 +105,17 @@ class SignCertifier:
         certificate = self._certifier.certify(image, more_time, escalate)
         if not np.isfinite([certificate.margin, certificate.covered, certificate.least_confidence]).all():
             return uncertified("input", windows=certificate.windows)
-        return self._points.judge(certificate, self._classes)
+        return self._points.judge(certificate, self._classes, self._certifier.margin)
 
     def readable(self, detections: Detections) -> np.ndarray:
         """Indices of the signs and lights that the pipeline reads, the tallest first."""
         heights = detections.boxes[:, 3] - detections.boxes[:, 1]
         rows = np.flatnonzero(READABLE[detections.class_ids] & (heights >= self.geometry.least_height_px))
         return rows[np.argsort(-heights[rows], kind="stable")][: self.geometry.limit]
+
+    def too_small(self, box: Sequence[float]) -> bool:
+        """Whether a sign or light is too small, or too far away, for its certificate to be asked for."""
+        return bool(max(box[2] - box[0], box[3] - box[1]) < self._least_px)
 
     def certify(
         self, pixels: np.ndarray, detections: Detections, row: int, object_id: Optional[int],
@@ -128,8 +132,7 @@ class SignCertifier:
         """
         box = detections.boxes[row]
         left, top, right, bottom = self.geometry.square(box)
-        small = max(box[2] - box[0], box[3] - box[1]) < self._least_px
-        if small or left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
+        if self.too_small(box) or left < 0 or top < 0 or right > pixels.shape[1] or bottom > pixels.shape[0]:
             # Beyond the picture its border goes on: a patch there would be spread over the whole margin of the crop.
             certificate = uncertified("size")
         else:
@@ -146,7 +149,7 @@ class SignCertifier:
         read = detections.meanings[row]
         if verdict == Verdict.CERTIFIED and read.any() and int(read.argmax()) != label:
             # No patch decides this label, but the pipeline has read another one: one of the two networks is misled.
-            sure = float(read.max()) > self._points.other
+            sure = float(read.max()) > self._points.of(certificate.label, self._classes)
             verdict, reason = (Verdict.ALARM, "disagreed") if sure else (Verdict.UNCERTIFIED, "low_confidence")
             recovered = label
         certified = verdict == Verdict.CERTIFIED
@@ -173,6 +176,10 @@ class SignCertifier:
                 for window in certificate.disagreeing
             ),
         )
+
+    def word(self, label: int) -> str:
+        """What a label of the network means, empty for none."""
+        return self._classes[label] if 0 <= label < len(self._classes) else ""
 
     def _meaning(self, label: Optional[int]) -> int:
         if label is None or not 0 <= label < len(self._classes):

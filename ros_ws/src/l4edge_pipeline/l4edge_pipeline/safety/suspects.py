@@ -1,0 +1,104 @@
+"""When an alarm is confirmed: the same object or place, near enough to matter, in m of the last n frames.
+
+All of this is outside of every certificate: each alarm is published with its frame. What is confirmed makes the vehicle
+leave its plan.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Deque, List, Optional, Sequence
+
+from l4edge_perception.errors import InputError
+from l4edge_perception.safety_types import AlarmCount, Box, Hazard, ObjectVerdict, Verdict
+
+
+@dataclass(frozen=True)
+class ConfirmationConfig:
+    """What makes an alarm a confirmed one.
+
+    Attributes:
+        needed, frames: so many of the last frames with an alarm of one suspect.
+        sign_px: signs and lights whose longer edge is shorter are too far away to count.
+        object_px: the same for hidden objects.
+        overlap: intersection over union from which two alarms without a track's name are about one place.
+    """
+
+    needed: int = 4
+    frames: int = 6
+    sign_px: float = 24.0
+    object_px: float = 24.0
+    overlap: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.needed <= self.frames:
+            raise InputError(
+                f"alarms {self.needed} of {self.frames} frames: must be at least 1 and at most the frames"
+            )
+        if not 0.0 < self.overlap < 1.0:
+            raise InputError(f"overlap {self.overlap} of suspects: must be between 0 and 1")
+
+    def counts(self, entry: ObjectVerdict) -> bool:
+        """Whether an alarm about an object is one to be counted."""
+        edge = max(entry.box[2] - entry.box[0], entry.box[3] - entry.box[1])
+        least = self.sign_px if entry.hazard == Hazard.LABEL else self.object_px
+        return entry.verdict == Verdict.ALARM and edge >= least
+
+
+@dataclass
+class Suspect:
+    """One object or place that alarms were about.
+
+    Attributes:
+        object_id: of its track, if one is known. hazard: of the alarms. box: where it was last.
+        recent: whether each of the last frames alarmed.
+    """
+
+    object_id: Optional[int]
+    hazard: Hazard
+    box: Box
+    recent: Deque[bool] = field(default_factory=deque)
+
+
+class AlarmCounter:
+    """Counts the alarms of each suspect over the last frames."""
+
+    def __init__(self, config: ConfirmationConfig) -> None:
+        self._config = config
+        self._suspects: List[Suspect] = []
+
+    def take(self, objects: Sequence[ObjectVerdict]) -> AlarmCount:
+        """One frame more, with its objects; the count is that of the suspect with the most alarms."""
+        config = self._config
+        for suspect in self._suspects:
+            suspect.recent.append(False)
+        for entry in objects:
+            if config.counts(entry):
+                suspect = self._of(entry)
+                suspect.box, suspect.recent[-1] = entry.box, True
+                suspect.object_id = entry.object_id if entry.object_id is not None else suspect.object_id
+        self._suspects = [suspect for suspect in self._suspects if any(suspect.recent)]
+        count = max((sum(suspect.recent) for suspect in self._suspects), default=0)
+        return AlarmCount(count, config.needed, config.frames, count >= config.needed)
+
+    def _of(self, entry: ObjectVerdict) -> Suspect:
+        """The suspect that an alarm is about, a new one if there is none."""
+        alike = [suspect for suspect in self._suspects if suspect.hazard == entry.hazard]
+        if entry.object_id is not None:
+            named = next((suspect for suspect in alike if suspect.object_id == entry.object_id), None)
+            if named is not None:
+                return named
+        # A track's name may come, go or change while the object stays where it is.
+        near = max(alike, key=lambda suspect: overlap(suspect.box, entry.box), default=None)
+        if near is not None and overlap(near.box, entry.box) >= self._config.overlap:
+            return near
+        fresh = Suspect(entry.object_id, entry.hazard, entry.box, deque([False], maxlen=self._config.frames))
+        self._suspects.append(fresh)
+        return fresh
+
+
+def overlap(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes."""
+    sides = [min(first[axis + 2], second[axis + 2]) - max(first[axis], second[axis]) for axis in (0, 1)]
+    common = max(sides[0], 0.0) * max(sides[1], 0.0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return common / max(sum(areas) - common, 1e-9)

@@ -1,0 +1,60 @@
+"""When alarms are confirmed: the same suspect, near enough, in enough of the last frames."""
+
+import pytest
+
+from l4edge_perception.errors import InputError
+from l4edge_perception.safety_types import Hazard, ObjectVerdict, Verdict
+from l4edge_pipeline.safety.suspects import AlarmCounter, ConfirmationConfig
+
+NEAR = (100.0, 100.0, 140.0, 140.0)
+ELSEWHERE = (400.0, 100.0, 440.0, 140.0)
+FAR = (100.0, 100.0, 110.0, 110.0)
+
+
+def alarm(box=NEAR, object_id=None, hazard=Hazard.HIDING, verdict=Verdict.ALARM):
+    return ObjectVerdict(object_id, hazard, box, 0, 0.9, verdict, "disagreed")
+
+
+def moved(box, pixels):
+    return (box[0] + pixels, box[1], box[2] + pixels, box[3])
+
+
+def counts(frames, **config):
+    counter = AlarmCounter(ConfirmationConfig(**{"needed": 3, "frames": 5, **config}))
+    return [counter.take(objects) for objects in frames]
+
+
+def test_alarms_of_one_place_are_counted_over_the_last_frames():
+    frames = [[alarm()] if alarmed else [] for alarmed in (1, 1, 0, 0, 1, 1, 0, 0, 0)]
+    assert [count.confirmed for count in counts(frames)] == [False] * 4 + [True, True] + [False] * 3
+    assert [count.alarms for count in counts(frames)] == [1, 2, 2, 2, 3, 3, 2, 2, 2]
+
+
+def test_alarms_of_changing_places_are_never_confirmed():
+    frames = [[alarm(moved(NEAR, 100.0 * (index % 5)))] for index in range(20)]
+    assert max(count.alarms for count in counts(frames)) == 1
+    both = [[alarm(), alarm(ELSEWHERE)] for _ in range(2)]
+    assert [count.alarms for count in counts(both)] == [1, 2], "two alarms of a frame are two suspects, not two frames"
+
+
+def test_a_suspect_is_followed_as_it_moves_and_by_its_name():
+    assert counts([[alarm(moved(NEAR, 10.0 * index))] for index in range(3)])[-1].confirmed
+    named = [[alarm(moved(NEAR, 100.0 * index), object_id=7)] for index in range(3)]
+    assert counts(named)[-1].confirmed
+    flickering = [[alarm(object_id=name)] for name in (None, 7, 8)]
+    assert counts(flickering)[-1].confirmed, "a name that changes does not make another object"
+    assert not counts([[alarm()], [alarm(hazard=Hazard.LABEL)], [alarm()]])[-1].confirmed
+
+
+def test_what_is_too_far_away_or_no_alarm_is_not_counted():
+    assert counts([[alarm(FAR)]] * 5)[-1].alarms == 0
+    assert counts([[alarm(FAR)]] * 5, object_px=10.0)[-1].confirmed
+    assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, object_px=10.0)[-1].alarms == 0
+    assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, sign_px=10.0)[-1].confirmed
+    assert counts([[alarm(verdict=Verdict.UNCERTIFIED)]] * 5)[-1].alarms == 0
+
+
+@pytest.mark.parametrize("broken", [{"needed": 6}, {"needed": 0}, {"overlap": 0.0}, {"overlap": 1.0}])
+def test_numbers_out_of_range_are_refused(broken):
+    with pytest.raises(InputError, match=r"alarms|overlap"):
+        ConfirmationConfig(**{"needed": 3, "frames": 5, **broken})

@@ -15,7 +15,8 @@ class Device:
         luts, flip_flops, bram18, dsps: how many there are; a 36 kb block of memory counts as two of 18 kb.
         clock_hz: of the accelerator, unless a design says otherwise.
         ddr_bytes_per_s: peak rate of the memory that the processor and the logic share.
-        ports, port_bits: connections between logic and memory, and their width.
+        ports, port_bits: connections between logic and memory that designs use by default, and their width.
+        memory_ports: how many there are in all.
         sources: where each figure is from.
     """
 
@@ -28,6 +29,7 @@ class Device:
     ddr_bytes_per_s: float
     ports: int
     port_bits: int
+    memory_ports: int
     sources: Tuple[str, ...]
 
 
@@ -35,16 +37,16 @@ DEVICES: Dict[str, Device] = {
     device.name: device
     for device in (
         Device(
-            "zcu102", 274_080, 548_160, 1824, 2520, 150e6, 17.0e9, 4, 128,
+            "zcu102", 274_080, 548_160, 1824, 2520, 150e6, 17.0e9, 4, 128, 6,
             (
                 "logic, memory blocks, DSP blocks: AMD DS891 (XCZU9EG), and FINN's platform table to three digits",
                 "clock: FILM-QNN (FPGA 2022)",
                 "memory: 64 bits of DDR4-2133, the slower of two board revisions; an assumption",
-                "ports: the four high-performance AXI ports of the processing system, 128 bits each",
+                "ports: six memory ports of 128 bits (AMD DS891), four of them without coherency, which designs use",
             ),
         ),
         Device(
-            "xc7z045", 218_600, 437_200, 1090, 900, 100e6, 4.2e9, 4, 64,
+            "xc7z045", 218_600, 437_200, 1090, 900, 100e6, 4.2e9, 4, 64, 4,
             (
                 "logic, memory blocks, DSP blocks: AMD DS190",
                 "clock: as FILM-QNN on the XC7Z020, whose generation it is; an assumption",
@@ -53,7 +55,7 @@ DEVICES: Dict[str, Device] = {
             ),
         ),
         Device(
-            "xc7z020", 53_200, 106_400, 280, 220, 100e6, 2.1e9, 4, 64,
+            "xc7z020", 53_200, 106_400, 280, 220, 100e6, 2.1e9, 4, 64, 4,
             (
                 "logic, memory blocks, DSP blocks: AMD DS190, and PYNQ-Z1's reference manual",
                 "clock: FILM-QNN (FPGA 2022)",

@@ -112,8 +112,8 @@ class Channel:
     """
 
     __slots__ = (
-        "_asked", "_beats", "_latencies", "_left", "_memory", "_open", "_server", "_size", "_ticks", "_to_ask", "_written",
-        "end", "now", "transfer_beats", "transfer_start", "want",
+        "_asked", "_beats", "_latencies", "_left", "_memory", "_open", "_server", "_size", "_ticks", "_to_ask",
+        "_unlimited", "_written", "end", "now", "transfer_beats", "transfer_start", "want",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +121,7 @@ class Channel:
         latencies: Optional[Sequence[int]] = None,
     ) -> None:
         self._memory, self._server, self._written, self._latencies = memory, server, written, latencies
+        self._unlimited = memory.unlimited
         self._beats = self._to_ask = beats
         self._ticks = ticks_per_beat
         self._left = self._size = 0
@@ -134,7 +135,7 @@ class Channel:
 
     def open(self, now: int) -> None:
         """The block starts: ask for the first bursts, or count the room there is for the first ones to write."""
-        if self._memory.unlimited:
+        if self._unlimited:
             return
         for _ in range(self._memory.outstanding):
             if self._written:
@@ -164,7 +165,7 @@ class Channel:
     def _part(self) -> int:
         """Choose the next part: up to the end of the transfer or of the burst."""
         memory = self._memory
-        if memory.unlimited:
+        if self._unlimited:
             self.end = self.now + self.want
             return self.end
         if not self._left:
@@ -178,7 +179,7 @@ class Channel:
 
     def passed(self) -> Optional[int]:
         """The part has passed. Returns when the next one will have, or None if the transfer is complete."""
-        if self._memory.unlimited:
+        if self._unlimited:
             self.now, self.want = self.end, 0
             return None
         part = min(self.want, self._left)

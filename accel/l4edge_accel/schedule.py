@@ -69,7 +69,7 @@ def _per_head(operation: Operation) -> bool:
 
 
 def branches(workload: Workload) -> Dict[str, Tuple[str, ...]]:
-    """Operations of a residual network beside its main path: a block's ``downsample`` reads what its ``conv1`` reads."""
+    """Operations beside the main path of a residual network: ``downsample`` reads what its block's ``conv1`` reads."""
     names = [operation.name for operation in workload.operations]
     found: Dict[str, Tuple[str, ...]] = {}
     for index, name in enumerate(names):

@@ -6,7 +6,7 @@ from typing import Mapping, Tuple
 
 @dataclass(frozen=True)
 class Span:
-    """From a start to an end, of which ``busy`` cycles saw work; of an operation's parts on several engines, the sum."""
+    """From a start to an end, with ``busy`` cycles of work, of all engines together."""
 
     start: int
     end: int

@@ -128,40 +128,41 @@ class _Run:
         while events:
             moment = heapq.heappop(events)
             last = moment[0]
-            self._deal_with(moment)
-            self._dispatch(moment)
+            if self._deal_with(moment):
+                self._dispatch(moment)
         ends = [
             max(tally.end for (inference, _), tally in self.tallies.items() if inference == number)
             for number in range(len(arrivals))
         ]
         return self._results(arrivals, ends, last)
 
-    def _deal_with(self, moment: Event) -> None:
+    def _deal_with(self, moment: Event) -> bool:
+        """Returns whether something is there now, or idle, that was not."""
         time, turn = moment
-        if turn > self.steps_turn:
-            self._arrive(turn - self.steps_turn - 1, time)
-            return
-        if turn == self.steps_turn:
+        if turn < self.steps_turn:
+            run = self.fabric.event(moment)
+            if run is None:
+                return False
+            engine = turn // STREAMS
+            job = self.jobs.pop(engine)
+            block = self.blocks[job.index, engine]
+            self.tallies[job.inference, job.index].add(job.begin, run, block.beats())
+            self.busy[engine] += run.busy
+            self.occupied[engine] += run.cycles
+            if job.left:
+                self.jobs[engine] = replace(job, begin=time, left=job.left - 1)
+                self.fabric.start(engine, block, moment)
+                return False
+            self._part_done(job, time)
+        elif turn == self.steps_turn:
             job = self.jobs.pop(len(self.accelerator.engines))
             self.tallies[job.inference, job.index].add_step(job.begin, time)
             self.busy[-1] += time - job.begin
             self.occupied[-1] += time - job.begin
             self._part_done(job, time)
-            return
-        run = self.fabric.event(moment)
-        if run is None:
-            return
-        engine = turn // STREAMS
-        job = self.jobs.pop(engine)
-        block = self.blocks[job.index, engine]
-        self.tallies[job.inference, job.index].add(job.begin, run, block.beats())
-        self.busy[engine] += run.busy
-        self.occupied[engine] += run.cycles
-        if job.left:
-            self.jobs[engine] = replace(job, begin=time, left=job.left - 1)
-            self.fabric.start(engine, block, moment)
         else:
-            self._part_done(job, time)
+            self._arrive(turn - self.steps_turn - 1, time)
+        return True
 
     def _arrive(self, inference: int, time: int) -> None:
         for index, before in enumerate(self.plan.follows):

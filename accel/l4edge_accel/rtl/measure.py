@@ -40,7 +40,8 @@ def _engine(name: str, groups: Sequence[tuple[str, int]], generator: np.random.G
     draw: dict[str, Any] = {
         "inputs": int(generator.integers(4, 17)), "lanes": int(generator.integers(1, 3)),
         "activation_bits": int(generator.choice([4, 5, 6, 8])), "activation_signed": bool(generator.integers(2)),
-        "output_bits": int(generator.choice([8, 32])), "ports_in": int(generator.integers(1, 3)),
+        # Raw sums show every bit; the narrow output is checked on one engine, where shifts are drawn, too.
+        "output_bits": 8 if name == MIXED else 32, "ports_in": int(generator.integers(1, 3)),
         "ports_weight": int(generator.integers(1, 3)), "ports_out": int(generator.integers(1, 3)),
         "port_bits": int(generator.choice([32, 64, 100, 128])), "tokens": int(generator.integers(24, 65)),
     }
@@ -48,6 +49,12 @@ def _engine(name: str, groups: Sequence[tuple[str, int]], generator: np.random.G
     # Just wide enough for 512 inputs: a sum that leaves its range would show.
     widened = {**vars(engine), "accumulator_bits": accumulator_bits(engine, 512)}
     return check_engine(EngineConfig(**widened))
+
+
+def _shift(engine: EngineConfig, generator: np.random.Generator) -> int:
+    """Draw by how much sums are shifted before they leave: up to where none needs to saturate."""
+    spare = engine.accumulator_bits - engine.output_bits
+    return int(generator.integers(0, spare + 1)) if spare > 0 else 0
 
 
 def random_layers(
@@ -70,10 +77,10 @@ def integers(name: str, wanted: int, seed: int = SEED) -> dict[str, Any]:
     """Run random layers of an engine until ``wanted`` cycles are done: without stalls, stalling, or in bursts."""
     engine = engines()[name]
     generator = np.random.default_rng(seed)
-    shift = 0 if engine.output_bits >= engine.accumulator_bits else 3
     done: list[Outcome] = []
     while sum(outcome.cycles for outcome in done) < wanted:
         share = min(1.0, wanted / 200_000)
+        shift = _shift(engine, generator)
         layers = [random_layers(engine, generator, (1, int(40_000 * share) + 400), shift) for _ in range(12)]
         memory = MemoryModel(int(generator.integers(1, 20)), 0, int(generator.integers(1, 12)))
         paces = [
@@ -101,7 +108,7 @@ def cycles(name: str, shapes: int, seed: int = SEED + 1) -> dict[str, Any]:
     """
     engine = engines()[name]
     generator = np.random.default_rng(seed)
-    shift = 0 if engine.output_bits >= engine.accumulator_bits else 3
+    shift = _shift(engine, generator)
     small = [random_layers(engine, generator, (1, LONG_CYCLES[1]), shift) for _ in range(shapes)]
     long = [random_layers(engine, generator, LONG_CYCLES, shift) for _ in range(shapes)]
     plain = run_layers(engine, small, [Pace()] * shapes, shift)

@@ -79,6 +79,7 @@ def frame(
     if state is not None:
         objects = () if alarm is None else (
             ObjectVerdict(1, Hazard.LABEL, alarm, 4, 0.8, Verdict.ALARM, "disagreed"),
+            ObjectVerdict(None, Hazard.HIDING, alarm, 255, 0.0, Verdict.ALARM, "disagreed"),  # of no known class
         )
         said = Verdict.ALARM if alarm is not None else Verdict.CERTIFIED
         verdict = SafetyVerdict(stamp, said, "disagreed" if alarm else "agreed", objects=objects)

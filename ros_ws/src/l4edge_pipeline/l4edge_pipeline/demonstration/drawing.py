@@ -5,7 +5,7 @@ from typing import Any, List, Optional, Tuple
 import cv2
 import numpy as np
 
-from l4edge_perception.safety_types import NO_LABEL, Hazard, State, Verdict
+from l4edge_perception.safety_types import Hazard, ObjectVerdict, State, Verdict
 from l4edge_perception.types import MEANINGS, OBJECT_CLASSES
 from l4edge_pipeline.demonstration.loop import PERIOD_S, Frame
 from l4edge_pipeline.demonstration.outcomes import MISSED, Answer, state_of
@@ -74,15 +74,20 @@ def _draw_windows(picture: np.ndarray, frame: Frame) -> None:
             continue
         for window in entry.disagreeing[:WINDOWS_DRAWN]:
             canvas.dashed_rectangle(picture, _corners(np.array(window.window)), AMBER, 3)
-        names = MEANINGS if entry.hazard == Hazard.LABEL else OBJECT_CLASSES
-        label = entry.recovered_label if entry.recovered_label != NO_LABEL else entry.class_id
-        if entry.hazard == Hazard.LABEL and entry.recovered_label == NO_LABEL:
-            words = "monitor: windows disagree"
-        else:
-            words = f"monitor: {names[label]}" + (" hidden" if entry.hazard == Hazard.HIDING else "")
+        words = f"monitor: {_found(entry)}"
         corners = _corners(np.array(entry.box))
         canvas.dashed_rectangle(picture, corners, AMBER)
         canvas.tag(picture, words, (corners[0], corners[1]), AMBER, [(*corners[0], corners[1][0], corners[1][1] + 1)])
+
+
+def _found(entry: ObjectVerdict) -> str:
+    """What the monitor makes of an object under an alarm, in two words."""
+    if entry.hazard == Hazard.HIDING:
+        known = 0 <= entry.class_id < len(OBJECT_CLASSES)
+        return (OBJECT_CLASSES[entry.class_id] if known else "something") + " hidden"
+    if 0 <= entry.recovered_label < len(MEANINGS):
+        return MEANINGS[entry.recovered_label]
+    return "windows disagree"
 
 
 def _add_inset(picture: np.ndarray, image: np.ndarray, true: np.ndarray) -> None:

@@ -46,8 +46,8 @@ def show(
         "seconds": round(time.monotonic() - started),
     }
     renderer.close()
-    write_text(out / "report.html", render(results, stories))
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(out / "report.html", render(results, stories))
     return results
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from l4edge_perception.errors import InputError
-from l4edge_perception.safety_types import Hazard, ObjectVerdict, Verdict
+from l4edge_perception.safety_types import NO_LABEL, Hazard, ObjectVerdict, Verdict, WindowVerdict
+from l4edge_perception.types import MEANINGS
 from l4edge_pipeline.safety.suspects import AlarmCounter, ConfirmationConfig
 
 NEAR = (100.0, 100.0, 140.0, 140.0)
@@ -11,8 +12,9 @@ ELSEWHERE = (400.0, 100.0, 440.0, 140.0)
 FAR = (100.0, 100.0, 110.0, 110.0)
 
 
-def alarm(box=NEAR, object_id=None, hazard=Hazard.HIDING, verdict=Verdict.ALARM):
-    return ObjectVerdict(object_id, hazard, box, 0, 0.9, verdict, "disagreed")
+def alarm(box=NEAR, object_id=None, hazard=Hazard.HIDING, verdict=Verdict.ALARM, words=(("stop", 0.9),), **more):
+    windows = tuple(WindowVerdict(box, MEANINGS.index(word), confidence) for word, confidence in words)
+    return ObjectVerdict(object_id, hazard, box, 0, 0.9, verdict, "disagreed", disagreeing=windows, **more)
 
 
 def moved(box, pixels):
@@ -52,6 +54,20 @@ def test_what_is_too_far_away_or_no_alarm_is_not_counted():
     assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, object_px=10.0)[-1].alarms == 0
     assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, sign_px=10.0)[-1].confirmed
     assert counts([[alarm(verdict=Verdict.UNCERTIFIED)]] * 5)[-1].alarms == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "recovered", "counted"),
+    [
+        ((("stop", 0.6),), "", True), ((("speed_50", 0.99), ("red", 0.6)), "", True), ((("stop", 0.4),), "", False),
+        ((("speed_50", 0.99), ("none", 0.99), ("green", 0.99)), "", False), ((), "stop", True), ((), "speed_50", False),
+        ((("speed_50", 0.99),), "stop", False), ((), "", False),
+    ],
+)  # fmt: skip
+def test_of_signs_only_what_is_dangerous_to_miss_counts(words, recovered, counted):
+    label = MEANINGS.index(recovered) if recovered else NO_LABEL
+    entry = alarm(hazard=Hazard.LABEL, words=words, recovered_label=label)
+    assert ConfirmationConfig().counts(entry) == counted
 
 
 @pytest.mark.parametrize("broken", [{"needed": 6}, {"needed": 0}, {"overlap": 0.0}, {"overlap": 1.0}])

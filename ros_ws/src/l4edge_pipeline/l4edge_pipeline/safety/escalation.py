@@ -10,6 +10,9 @@ from l4edge_perception.errors import InputError
 CRITICAL_MEANINGS: Tuple[str, ...] = ("stop", "yield", "red", "amber")
 """What it is dangerous to miss: a vehicle that does not know of them drives on."""
 
+SURE_MEANINGS: Tuple[str, ...] = (*CRITICAL_MEANINGS, "green")
+"""What windows are judged by the low threshold for. Green is no danger to miss, but costs no false alarms either."""
+
 
 @dataclass(frozen=True)
 class OperatingPoints:
@@ -18,7 +21,7 @@ class OperatingPoints:
     A low threshold makes strong certificates and many alarms, a high one the opposite.
 
     Attributes:
-        critical: of windows that read one of ``CRITICAL_MEANINGS``.
+        critical: of windows that read one of ``SURE_MEANINGS``.
         other: of windows that read anything else.
     """
 
@@ -38,7 +41,7 @@ class OperatingPoints:
             label: of the network. meanings: word of each label.
         """
         known = 0 <= label < len(meanings)
-        return self.critical if not known or meanings[label] in CRITICAL_MEANINGS else self.other
+        return self.critical if not known or meanings[label] in SURE_MEANINGS else self.other
 
     def judge(self, certificate: Certificate, meanings: Sequence[str], margin: float = 0.0) -> Certificate:
         """The certificate at the operating points of its labels.

@@ -45,6 +45,7 @@ class MonitorConfig:
     alarm_frames: int = 6
     alarm_sign_px: float = 24.0
     alarm_object_px: float = 24.0
+    alarm_confidence: float = 0.5
     same_suspect: float = 0.3
     self_test_period_s: float = 10.0
 
@@ -59,7 +60,8 @@ class MonitorConfig:
     def confirmation(self) -> ConfirmationConfig:
         """What confirms an alarm."""
         return ConfirmationConfig(
-            self.alarms_needed, self.alarm_frames, self.alarm_sign_px, self.alarm_object_px, self.same_suspect
+            self.alarms_needed, self.alarm_frames, self.alarm_sign_px, self.alarm_object_px, self.alarm_confidence,
+            self.same_suspect,
         )
 
 

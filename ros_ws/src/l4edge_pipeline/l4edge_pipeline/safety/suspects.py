@@ -10,6 +10,11 @@ from typing import Deque, List, Optional, Sequence
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.safety_types import AlarmCount, Box, Hazard, ObjectVerdict, Verdict
+from l4edge_perception.types import MEANINGS
+from l4edge_pipeline.safety.escalation import CRITICAL_MEANINGS
+
+CRITICAL_LABELS = frozenset(MEANINGS.index(word) for word in CRITICAL_MEANINGS)
+"""Of windows, indices into ``MEANINGS``."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class ConfirmationConfig:
         needed, frames: so many of the last frames with an alarm of one suspect.
         sign_px: signs and lights whose longer edge is shorter are too far away to count.
         object_px: the same for hidden objects.
+        confidence: of a sign or light only those alarms count in which something dangerous to miss is read more
+            confidently than this where a window is hidden, or as a whole and otherwise by the pipeline.
         overlap: intersection over union from which two alarms without a track's name are about one place.
     """
 
@@ -27,6 +34,7 @@ class ConfirmationConfig:
     frames: int = 6
     sign_px: float = 24.0
     object_px: float = 24.0
+    confidence: float = 0.5
     overlap: float = 0.3
 
     def __post_init__(self) -> None:
@@ -40,8 +48,14 @@ class ConfirmationConfig:
     def counts(self, entry: ObjectVerdict) -> bool:
         """Whether an alarm about an object is one to be counted."""
         edge = max(entry.box[2] - entry.box[0], entry.box[3] - entry.box[1])
-        least = self.sign_px if entry.hazard == Hazard.LABEL else self.object_px
-        return entry.verdict == Verdict.ALARM and edge >= least
+        if entry.verdict != Verdict.ALARM:
+            return False
+        if entry.hazard != Hazard.LABEL:
+            return edge >= self.object_px
+        hidden = any(
+            window.label in CRITICAL_LABELS and window.confidence > self.confidence for window in entry.disagreeing
+        )
+        return edge >= self.sign_px and (hidden or (not entry.disagreeing and entry.recovered_label in CRITICAL_LABELS))
 
 
 @dataclass

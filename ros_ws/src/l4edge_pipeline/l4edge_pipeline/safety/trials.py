@@ -17,7 +17,7 @@ PERIODS = 2
 """Within so many the consumer must hold every frame for uncertified."""
 LASTING_PERIODS = 10
 """How long a fault lasts in a trial."""
-BASELINE_S = 60.0
+BASELINE_S = 30.0
 """How long is waited for a certified state before a fault."""
 SLOW_STOPPED_S, SLOW_RUNNING_S = 0.09, 0.01
 """A slowed monitor runs a tenth of the time."""

@@ -32,6 +32,7 @@ ARGUMENTS = {
     "level": ("", "Operating point of the model package. Empty: as in the table of stages."),
     "classifier": ("", "Model package that reads signs and lights, or off. Empty: as in config/detection.param.yaml."),
     "monitor": ("true", "Run the safety monitor, and the supervisor that caps the speed or stops the vehicle."),
+    "offload": ("", "signs: the offload node runs the classifier on a simulated accelerator. Empty: nothing."),
     "record_to": ("", "Folder to record results and stage records into. Empty: record nothing."),
     "parameters_file": ("", "ROS parameter file that is stronger than those in config/."),
     "node_parameters": ("{}", "Parameters that are stronger still, as YAML: '{detection: {threads: 2}}'."),
@@ -48,8 +49,11 @@ def parameters(name, arguments):
     if arguments["source"] != LIVE_SOURCE:
         values["readers_timeout_s"] = READERS_TIMEOUT_S
     if name == "detection":
-        chosen = {"package": arguments["detector"], "level": arguments["level"], "classifier": arguments["classifier"]}
+        chosen = {"package": arguments["detector"], "level": arguments["level"], "classifier": arguments["classifier"],
+                  "offload": arguments["offload"]}
         values.update({key: value for key, value in chosen.items() if value})
+    elif name == "offload" and arguments["classifier"]:
+        values["package"] = arguments["classifier"]
     elif name == "recorder":
         values["folder"] = arguments["record_to"]
     values.update((yaml.safe_load(arguments["node_parameters"]) or {}).get(name, {}))
@@ -78,6 +82,8 @@ def nodes(table, arguments):
         if context.is_shutdown:
             return None
         deaths[name] += 1
+        if name == "offload" and event.returncode != REFUSED:
+            return None  # whoever offloads does the work itself
         if live and event.returncode != REFUSED and deaths[name] <= RESTARTS:
             return None
         if event.returncode:
@@ -85,7 +91,8 @@ def nodes(table, arguments):
         return Shutdown(reason=f"{name} has ended")
 
     entries = {**table["stages"], **table.get("services", {})}
-    chosen = [entry for entry in entries.values() if "part" not in entry or monitored(arguments)]
+    parts = {"monitor": monitored(arguments), "offload": bool(arguments["offload"])}
+    chosen = [entry for entry in entries.values() if parts.get(entry.get("part"), True)]
     for name in dict.fromkeys(entry["node"] for entry in chosen):
         if name == "recorder" and not arguments["record_to"]:
             continue

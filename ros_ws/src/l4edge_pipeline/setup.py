@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 NAME = "l4edge_pipeline"
 NODES = ["sensing", "replaying", "detection", "tracking", "planning", "control", "timing_monitor", "recorder",
-         "safety_monitor", "safety_supervisor"]
+         "safety_monitor", "safety_supervisor", "offload"]
 
 setup(
     name=NAME,

@@ -44,6 +44,28 @@ def check_classifier(name: Optional[str], level: Optional[str]) -> Optional[str]
     return str(folder)
 
 
+def check_offload(what: Optional[str], stages_file: Path, classifier: Optional[str], level: Optional[str]) -> None:
+    """Find out before anything starts whether the classifier can be offloaded.
+
+    Args:
+        what: "signs"; None: nothing is offloaded, and nothing is checked.
+
+    Raises:
+        InputError: no classifier, one without a quantized level, another level, or a table without that node.
+    """
+    if what is None:
+        return
+    from l4edge_accel.offload.backend import quantized_level
+    from l4edge_perception.packages import load_package
+    from l4edge_pipeline.stages import OFFLOAD, load_stages
+
+    if classifier == "off":
+        raise InputError("--offload signs: --classifier is off, so there is nothing to offload")
+    quantized_level(load_package(find_package(classifier or "sign_classifier")), level)
+    if OFFLOAD not in load_stages(stages_file, offload=True).services:
+        raise InputError(f"{stages_file}: services.{OFFLOAD}: missing, so nothing can be offloaded")
+
+
 def parameter_files(node: str) -> List[Path]:
     """The parameter file of a node, as a list that is empty when it has none."""
     path = configuration_folder() / (node + ".param.yaml")

@@ -12,6 +12,8 @@ from l4edge_perception.errors import InputError
 ENGINES = ("cpu", "gpu", "dla0", "dla1", "fpga")
 MONITOR = "monitor"
 """The part of the table that can be left out: the safety monitor and the supervisor that acts on what it says."""
+OFFLOAD = "offload"
+"""Another such part: the node that runs a network on an accelerator, with its topics."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,15 @@ def configuration_folder() -> Path:
     return Path(__file__).resolve().parents[4] / "launch" / "config"
 
 
-def load_stages(path: Optional[Union[str, Path]] = None, monitor: bool = False) -> StageTable:
+def load_stages(
+    path: Optional[Union[str, Path]] = None, monitor: bool = False, offload: bool = False
+) -> StageTable:
     """Read and check a table of stages.
 
     Args:
         path: None: the table that ships.
         monitor: whether the safety monitor and its supervisor are part of the run; else they are left out.
+        offload: whether the offload node is; else it is left out.
 
     Raises:
         InputError: the file is missing, is no YAML, or a field is missing, unknown or out of range.
@@ -146,7 +151,9 @@ def load_stages(path: Optional[Union[str, Path]] = None, monitor: bool = False) 
         }
     table = StageTable(**tables)
     _check(table, path)
-    return table if monitor else table.without(MONITOR)
+    for part, wanted in ((MONITOR, monitor), (OFFLOAD, offload)):
+        table = table if wanted else table.without(part)
+    return table
 
 
 def _entry(kind: type, name: str, entry: Any, where: str) -> Any:

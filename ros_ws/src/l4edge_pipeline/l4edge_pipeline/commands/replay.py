@@ -25,6 +25,8 @@ from l4edge_perception.errors import InputError
 @click.option("--classifier-level", help="Operating point of that package, where it differs.")
 @click.option("--monitor/--no-monitor", default=False, show_default=True,
               help="Run the safety monitor and its supervisor, too.")
+@click.option("--offload", type=click.Choice(["signs"]),
+              help="Have the offload node run a network on a simulated accelerator: that of the classifier.")
 @click.option("--image-topic", help="Camera topic, where the recording has several.")
 @click.option("--remap", multiple=True, metavar="FROM:=TO",
               help="Read topic FROM of the recording as TO, as `ros2 bag play` does.")
@@ -35,8 +37,8 @@ from l4edge_perception.errors import InputError
 @click.option("--no-report", is_flag=True, help="Write summary.json only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: Optional[str], level: Optional[str],
-            classifier: Optional[str], classifier_level: Optional[str], monitor: bool, image_topic: Optional[str],
-            remap: Tuple[str, ...], stages: Optional[Path], params: Tuple[Path, ...],
+            classifier: Optional[str], classifier_level: Optional[str], monitor: bool, offload: Optional[str],
+            image_topic: Optional[str], remap: Tuple[str, ...], stages: Optional[Path], params: Tuple[Path, ...],
             require: Tuple[str, ...], no_report: bool, as_json: bool) -> None:
     """Drive RECORDING through the pipeline and write a report.
 
@@ -52,7 +54,7 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     from l4edge_pipeline.report.run import analyse_run
     from l4edge_pipeline.report.summary import RunInfo
     from l4edge_pipeline.report.terminal import print_summary
-    from l4edge_pipeline.resources import check_classifier, find_package
+    from l4edge_pipeline.resources import check_classifier, check_offload, find_package
     from l4edge_pipeline.stages import default_path, load_stages
 
     if lockstep and speed != 1.0:
@@ -62,6 +64,7 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     # Everything that can be found wrong before the first process starts is found here.
     stages = (stages or default_path()).resolve()
     table = load_stages(stages, monitor)
+    check_offload(offload, stages, classifier, classifier_level)
     requirements = parse_requirements(require, table)
     for path in params:
         if not path.is_file():
@@ -75,7 +78,7 @@ def command(recording: Path, out: Path, lockstep: bool, speed: float, detector: 
     options = ReplayOptions(
         recording=recording.resolve(), stages_file=stages, lockstep=lockstep, speed=speed, image_topic=image_topic,
         remap=remap, parameters=[path.resolve() for path in params], detector=package_folder, level=operating_point,
-        classifier=classifier, classifier_level=classifier_level, monitor=monitor,
+        classifier=classifier, classifier_level=classifier_level, monitor=monitor, offload=offload,
     )
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     with progress_bar() as say:

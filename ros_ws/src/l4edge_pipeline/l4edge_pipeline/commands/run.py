@@ -18,13 +18,15 @@ from l4edge_perception.errors import InputError
 @click.option("--params", multiple=True, type=click.Path(path_type=Path), help="ROS parameter file; may be repeated.")
 @click.option("--monitor/--no-monitor", default=True, show_default=True,
               help="Run the safety monitor, and the supervisor that caps the speed or stops the vehicle.")
+@click.option("--offload", type=click.Choice(["signs"]),
+              help="Have the offload node run a network on a simulated accelerator: that of the classifier.")
 @click.option("--record", is_flag=True, help="Record results and stage records below --out.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
               help="Folder that takes one folder a run, with the nodes' logs.")
 @click.option("--duration", type=click.FloatRange(min=0.1), help="Seconds to run; without it until Ctrl-C.")
 def command(detector: Optional[str], level: Optional[str], classifier: Optional[str], classifier_level: Optional[str],
-            stages: Optional[Path], params: Tuple[Path, ...], monitor: bool, record: bool, out: Path,
-            duration: Optional[float]) -> None:
+            stages: Optional[Path], params: Tuple[Path, ...], monitor: bool, offload: Optional[str], record: bool,
+            out: Path, duration: Optional[float]) -> None:
     """Start the pipeline on the topics that stages.yaml names, until Ctrl-C.
 
     The same nodes as `ros2 launch l4edge_bringup pipeline.launch.py`, for machines that have ROS 2 from PyPI only.
@@ -35,11 +37,12 @@ def command(detector: Optional[str], level: Optional[str], classifier: Optional[
     from l4edge_pipeline.replay.processes import ProcessGroup
     from l4edge_pipeline.replay.run_folder import make_run_folder, point_latest
     from l4edge_pipeline.replay.supervisor import Supervisor
-    from l4edge_pipeline.resources import check_classifier, find_package
-    from l4edge_pipeline.stages import default_path, load_stages
+    from l4edge_pipeline.resources import check_classifier, check_offload, find_package
+    from l4edge_pipeline.stages import OFFLOAD, default_path, load_stages
 
     stages = (stages or default_path()).resolve()
-    table = load_stages(stages, monitor)
+    table = load_stages(stages, monitor, bool(offload))
+    check_offload(offload, stages, classifier, classifier_level)
     for path in params:
         if not path.is_file():
             raise InputError(f"{path}: no such parameter file")
@@ -52,7 +55,9 @@ def command(detector: Optional[str], level: Optional[str], classifier: Optional[
         "detection": {
             "package": str(package), "level": level or "",
             **({"classifier": classifier} if classifier else {}), "classifier_level": classifier_level or "",
+            "offload": offload or "",
         },
+        OFFLOAD: {"level": classifier_level or "", **({"package": classifier} if classifier else {})},
         "recorder": {"folder": str(folder)},
     }
     nodes = [name for name in stopping_order(table) if record or name != "recorder"]
@@ -67,7 +72,7 @@ def command(detector: Optional[str], level: Optional[str], classifier: Optional[
             start(name)
         click.echo("{} nodes run in ROS domain {}; logs in {}; Ctrl-C ends them".format(
             len(nodes), settings["ROS_DOMAIN_ID"], folder / "logs"), err=True)
-        supervisor = Supervisor(group, start, lambda line: click.echo(line, err=True))
+        supervisor = Supervisor(group, start, lambda line: click.echo(line, err=True), dispensable=(OFFLOAD,))
         end = time.monotonic() + (duration or float("inf"))
         try:
             while time.monotonic() < end:
@@ -76,4 +81,5 @@ def command(detector: Optional[str], level: Optional[str], classifier: Optional[
         except KeyboardInterrupt:
             pass
         for name in nodes:
-            group.stop(name)
+            if name not in supervisor.given_up:
+                group.stop(name)

@@ -5,6 +5,9 @@ from l4edge_msgs.msg import (
     ControlCommand,
     Detection2DArray,
     GroundTruthArray,
+    OffloadAnswer,
+    OffloadRequest,
+    OffloadStatus,
     Route,
     SafetyStatus,
     SafetyVerdict,
@@ -31,6 +34,9 @@ MESSAGE_TYPES = {
     "records": StageRecord,
     "verdict": SafetyVerdict,
     "status": SafetyStatus,
+    "offload_request": OffloadRequest,
+    "offload_answer": OffloadAnswer,
+    "offload_status": OffloadStatus,
 }
 
 LATCHED_ROLES = frozenset({"camera", "camera_pose", "route"})

@@ -22,6 +22,8 @@ class ReplayOptions:
         detector, level: model package and operating point instead of those of the table.
         classifier, classifier_level: the same of the package that reads signs and lights; "off" for none.
         monitor: whether the safety monitor and its supervisor run, too.
+        offload: "signs": the offload node runs the classifier; None: nothing is offloaded.
+        offload_node: whether the replay starts that node; else it runs already.
     """
 
     recording: Path
@@ -36,6 +38,8 @@ class ReplayOptions:
     classifier: Optional[str] = None
     classifier_level: Optional[str] = None
     monitor: bool = False
+    offload: Optional[str] = None
+    offload_node: bool = True
 
 
 def parse_remapping(pairs: Sequence[str]) -> Dict[str, str]:

@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Callable, Container, Dict, List, Mapping, Optional
 
 from l4edge_perception.errors import InputError
 
@@ -65,10 +65,10 @@ class ProcessGroup:
         self.children[name] = child
         return child
 
-    def dead(self) -> Optional[Child]:
-        """A node that has ended by itself, if any."""
+    def dead(self, spared: Container[str] = ()) -> Optional[Child]:
+        """A node that has ended by itself, if any but those ``spared``."""
         for child in self.children.values():
-            if child.process.poll() is not None:
+            if child.name not in spared and child.process.poll() is not None:
                 return child
         return None
 

@@ -10,7 +10,8 @@ from l4edge_perception.errors import InputError
 from l4edge_pipeline.replay.graph import Graph, Value, environment, stopping_order
 from l4edge_pipeline.replay.options import ReplayOptions
 from l4edge_pipeline.replay.processes import Child, ProcessGroup, describe_death
-from l4edge_pipeline.stages import load_stages
+from l4edge_pipeline.replay.supervisor import refused
+from l4edge_pipeline.stages import OFFLOAD, load_stages
 
 READERS_TIMEOUT_S = 60.0
 """How long a node waits for those who read its results; loading a network on a busy machine takes a while."""
@@ -30,7 +31,7 @@ def replay(options: ReplayOptions, folder: Path, on_progress: Callable[[int], No
     Raises:
         InputError: a node could not start or died; no bag of this run is left that looks whole.
     """
-    table = load_stages(options.stages_file, options.monitor)
+    table = load_stages(options.stages_file, options.monitor, bool(options.offload) and options.offload_node)
     logs = folder / "logs"
     with ProcessGroup(logs, environment(logs)) as group:
         graph = Graph(group, options.stages_file, options.parameters)
@@ -48,7 +49,8 @@ def replay(options: ReplayOptions, folder: Path, on_progress: Callable[[int], No
         offered = _follow(group, source, on_progress)
         group.stop("sensing")
         for name in stopping_order(table):
-            if name in group.children:
+            child = group.children.get(name)
+            if child and (name != OFFLOAD or child.process.poll() is None):  # nobody depends on that one
                 group.stop(name)
     return offered
 
@@ -60,7 +62,11 @@ def _own_parameters(stage: str, options: ReplayOptions) -> Mapping[str, Value]:
             "level": options.level or "",
             "classifier": options.classifier or "",
             "classifier_level": options.classifier_level or "",
+            "offload": options.offload or "",
         }
+        return {name: value for name, value in values.items() if value}
+    if stage == OFFLOAD:
+        values = {"package": options.classifier or "", "level": options.classifier_level or ""}
         return {name: value for name, value in values.items() if value}
     if stage == "control" and options.lockstep:
         return {"watchdog_s": 0.0}
@@ -80,6 +86,12 @@ def _source_parameters(options: ReplayOptions) -> Mapping[str, Value]:
     }
 
 
+def _refused(group: ProcessGroup) -> bool:
+    """Whether the offload node has refused what it was given, which is the user's to know."""
+    child = group.children.get(OFFLOAD)
+    return child is not None and child.process.poll() is not None and refused(child)
+
+
 def _follow(group: ProcessGroup, source: Child, on_progress: Callable[[int], None]) -> int:
     """Read what the source says until it ends by itself; returns the number of frames it offered."""
     offered = 0
@@ -94,7 +106,7 @@ def _follow(group: ProcessGroup, source: Child, on_progress: Callable[[int], Non
         elif ready or source.process.poll() is not None:
             source.process.wait()
             break
-        dead = group.dead()
+        dead = group.dead(spared=() if _refused(group) else (OFFLOAD,))
         if dead is not None and dead is not source:
             # One that ends together with others is the cause only if it is the first; give it time to say so.
             time.sleep(0.2)

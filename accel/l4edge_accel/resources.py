@@ -126,7 +126,7 @@ def structural_ffs(engine: EngineConfig) -> float:
         number = group.number_format
         term = number.term_bits(engine.operand_bits)
         _, registers = _tree(terms, term)
-        row = registers + (0 if group.core == "dsp" else terms * term)
+        row = registers + terms * term  # products on DSPs, too: yosys leaves their registers outside
         if number.kind in {POWER_OF_TWO, ELASTIC}:
             row += _carry_ffs(terms, engine.has_binary)
         if engine.has_binary:
@@ -170,7 +170,7 @@ def _fitted_name(group: RowGroup, models: Dict[str, Any]) -> str:
         return name
     number = group.number_format
     if group.core == "dsp":
-        return "fixed8 on DSPs"
+        return "fixed8 on DSPs"  # adders only, whatever the weight's bits
     if number.kind == FIXED:
         return "fixed4" if number.bits <= 4 else "fixed8"
     if number.kind == POWER_OF_TWO:

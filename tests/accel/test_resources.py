@@ -22,7 +22,7 @@ def test_errors_on_points_left_out(points):
     for name, errors in fitting.leave_one_out(points).items():
         assert errors["lut_error_mean"] <= 0.05, name
         assert errors["lut_error_max"] <= 0.12, name
-        assert errors["ff_error_max"] <= 0.12, name
+        assert errors["ff_error_max"] <= 0.01, name
 
 
 def test_constants_are_those_of_the_kept_counts(points):

@@ -16,6 +16,9 @@ TRANSFERS = ("activations", "weights", "outputs")
 COLOURS = 6
 """Stage colours that kinds of layers take in turn."""
 
+LABEL_WIDTH, LABEL_HEIGHT = 110, 13
+"""Room for the name of a point in the roofline."""
+
 
 def render_accelerator(report: AcceleratorReport, made: str) -> str:
     """The page as HTML text.
@@ -48,6 +51,7 @@ def render_accelerator(report: AcceleratorReport, made: str) -> str:
         key=[{"name": name, "colour": f"var(--{style})"} for name, style in colours.items()],
         widths=rate_by_width(report) if report.widths else "",
         resources=resource_bars(report),
+        parts=[{"name": name, "colour": f"var(--stage-{place % COLOURS})"} for place, name in enumerate(report.parts)],
         kinds=_kind_rows(report),
         engines=_engine_rows(report),
     )
@@ -136,15 +140,19 @@ def roofline(report: AcceleratorReport, colours: Dict[str, str]) -> Html:
         content.append(element("polyline", "line", points=path))
         words = f"{name}: {roof / 1e9:,.0f} GOPS"
         content.append(element("text", "label end", words, x=axes.right - 4, y=axes.y(roof / 1e9) - 5))
-    for kind in kinds:
+    written: List[Tuple[float, float]] = []
+    for kind in sorted(kinds, key=lambda kind: -kind.operations_per_s):
         words = (
             f"{kind.name}: {kind.operations_per_s / 1e9:,.1f} GOPS at {kind.intensity:,.1f} operations per byte, "
             f"on {', '.join(kind.engines)}"
         )
         place = {"cx": axes.x(kind.intensity), "cy": axes.y(kind.operations_per_s / 1e9), "r": 5}
         content.append(element("circle", _colour(kind.name, colours), words, **place))
-        label = {"x": place["cx"] + 8, "y": place["cy"] + 4}
-        content.append(element("text", "tick", kind.name, **label))
+        x, y = place["cx"] + 8, place["cy"] + 16
+        while any(abs(x - other) < LABEL_WIDTH and abs(y - height) < LABEL_HEIGHT for other, height in written):
+            y += LABEL_HEIGHT
+        written.append((x, y))
+        content.append(element("text", "tick", kind.name, x=x, y=y))
     return axes.draw(content, ("operations per byte moved", "GOPS (2 per multiply-accumulate)"), "Roofline")
 
 
@@ -201,15 +209,16 @@ def _piece(
 
 
 def _window(simulation: Simulation) -> Tuple[str, Tuple[int, int]]:
-    """The layers around the most expensive one that share its name's beginning: their name, and when they ran."""
-    first = [layer for layer in simulation.layers if layer.inference == 0]
-    longest = max(first, key=lambda layer: layer.occupied)
-    parts = longest.name.split(".")
-    prefix = ".".join(parts[:2]) + "." if len(parts) > 2 else ""
-    group = [layer for layer in first if prefix and layer.name.startswith(prefix)]
-    if len(group) < 2:
+    """The most expensive block, such as ``blocks.3``: its name, and when its layers ran; "" where there are none."""
+    blocks: Dict[str, List[LayerRun]] = {}
+    for layer in simulation.layers:
+        parts = layer.name.split(".")
+        if layer.inference == 0 and len(parts) > 2:
+            blocks.setdefault(".".join(parts[:2]), []).append(layer)
+    if not blocks:
         return "", (0, 0)
-    return prefix[:-1], (min(layer.start for layer in group), max(layer.end for layer in group))
+    name = max(blocks, key=lambda block: sum(layer.occupied for layer in blocks[block]))
+    return name, (min(layer.start for layer in blocks[name]), max(layer.end for layer in blocks[name]))
 
 
 def rate_by_width(report: AcceleratorReport) -> Html:

@@ -109,8 +109,10 @@ class Outcome:
         first_degraded: first frame whose plan obeyed DEGRADED or worse. highest_state: name of the worst.
         alarms: frames with an alarm about anything; alarms_elsewhere: with one about something else than the target.
         certified, uncertified: frames.
-        stopped: whether it came to a standstill before the target (a sign: shortly before).
-        gap_m: from the front bumper to the target then. passed_mps: speed at which the front passed the sign.
+        stopped: whether it came to a standstill before the target (a sign: shortly before; or anywhere, where the
+            safety state stopped it).
+        gap_m: from the front bumper to the target then, negative behind a sign.
+        passed_mps: speed at which the front passed the sign.
         contact_mps: speed at the first contact with anything. hardest_mps2: strongest braking from the first
             alarm on, or of the whole drive without one, up to a contact.
         end_mps: speed at the end.
@@ -236,10 +238,10 @@ def _stop(
     standing = [
         gap
         for index, (frame, gap) in enumerate(zip(frames, gaps))
-        if frame.ego.speed < STANDING_MPS and gap > 0.0 and (contact is None or index < contact)
+        if frame.ego.speed < STANDING_MPS and (contact is None or index < contact)
     ]
-    if kind == STOP and not _ended_by(frames):
-        standing = [gap for gap in standing if gap < BEFORE_M]
+    if kind != STOP or not _ended_by(frames):
+        standing = [gap for gap in standing if gap > 0.0 and (kind != STOP or gap < BEFORE_M)]
     return bool(standing), min(standing) if standing else None
 
 

@@ -112,7 +112,9 @@ def sentence(story: Story) -> str:
     elif outcome.passed_mps is not None and not outcome.stopped:
         parts.append(f"it drives past the sign with {outcome.passed_mps:.1f} m/s")
     elif outcome.stopped and outcome.gap_m is not None:
-        parts.append(f"it stops {outcome.gap_m:.1f} m before the {what}, braking with {outcome.hardest_mps2:.1f} m/s²")
+        where = "before" if outcome.gap_m >= 0 else "behind"
+        braking = f"braking with {outcome.hardest_mps2:.1f} m/s²"
+        parts.append(f"it stops {abs(outcome.gap_m):.1f} m {where} the {what}, {braking}")
     return "; ".join(parts) + "."
 
 

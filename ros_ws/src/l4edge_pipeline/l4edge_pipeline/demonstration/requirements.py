@@ -54,6 +54,7 @@ def _guarded(name: str, outcome: Dict[str, Any], required: bool) -> List[Dict[st
         _row(f"{name}: reaches DEGRADED", outcome["highest_state"], high, required),
         _row(f"{name}: stops safely with the monitor", _end(outcome),
              _safe(outcome) and outcome["hardest_mps2"] <= COMFORTABLE_MPS2, required),
+        _row(f"{name}: does so before it", _end(outcome), _safe(outcome) and (outcome["gap_m"] or 0.0) > 0.0, False),
     ]
 
 
@@ -65,7 +66,8 @@ def _end(outcome: Dict[str, Any]) -> str:
     if outcome["contact_mps"] is not None:
         return f"contact with {outcome['contact_mps']:g} m/s"
     if outcome["stopped"]:
-        return f"stops {outcome['gap_m']:g} m before it, braking with {outcome['hardest_mps2']:g} m/s²"
+        where = "before" if outcome["gap_m"] >= 0 else "behind"
+        return f"stops {abs(outcome['gap_m']):g} m {where} it, braking with {outcome['hardest_mps2']:g} m/s²"
     if outcome["passed_mps"] is not None:
         return f"passes with {outcome['passed_mps']:g} m/s"
     return f"{outcome['end_mps']:g} m/s at the end"

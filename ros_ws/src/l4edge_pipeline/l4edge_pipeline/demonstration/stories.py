@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tupl
 
 import numpy as np
 
+from l4edge_perception.safety_types import State
 from l4edge_perception.types import CameraModel
 from l4edge_pipeline.demonstration.guarding import Clock, Guard, MonitorSettings, make_monitor
 from l4edge_pipeline.demonstration.loop import Frame, Networks, Pipeline, drive
-from l4edge_pipeline.demonstration.outcomes import STANDING_MPS, Answer, Outcome, answer, judge
+from l4edge_pipeline.demonstration.outcomes import STANDING_MPS, Answer, Outcome, answer, judge, state_of
 from l4edge_pipeline.demonstration.scenes import (
     ATTACKED,
     CLEAN,
@@ -120,7 +121,7 @@ def tell(
 def _over(frames: List[Frame], station: float, scene: Scene, target: Target) -> bool:
     if len(frames) > AFTER_CONTACT_FRAMES and frames[-1 - AFTER_CONTACT_FRAMES].contacts:
         return True
-    if scene.kind == STOP and station > target.station + BEYOND_M:
+    if scene.kind == STOP and station > target.station + BEYOND_M and state_of(frames[-1]) < State.DEGRADED:
         return True
     last = frames[-STANDING_FRAMES:]
     return len(last) == STANDING_FRAMES and all(frame.ego.speed < STANDING_MPS for frame in last)

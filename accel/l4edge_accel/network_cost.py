@@ -133,18 +133,25 @@ def network_cost(
 
 
 def engine_for(gemm: Gemm, accelerator: AcceleratorConfig) -> EngineConfig:
-    """The engine that runs ``gemm``: the first with room for its formats and its activations.
+    """The engine that runs ``gemm``: of those with room for its formats and activations the one with the fewest passes.
 
     Raises:
         InputError: there is none.
     """
-    for engine in accelerator.engines:
-        if runs(gemm, engine):
-            return engine
+    able = [engine for engine in accelerator.engines if runs(gemm, engine)]
+    if len(able) == 1:
+        return able[0]
+    if able:
+        return min(able, key=lambda engine: _token_passes(gemm, engine))
     wanted = ", ".join(gemm.weight_rows) or f"products of two {gemm.activation_bits}-bit activations"
     raise InputError(
         f"{gemm.name}: no engine of {accelerator.name} for {wanted} with {gemm.activation_bits}-bit activations"
     )
+
+
+def _token_passes(gemm: Gemm, engine: EngineConfig) -> int:
+    counts = tile_counts(engine, rows_by_group(gemm, engine), gemm.inputs, gemm.tokens)
+    return counts.passes * counts.token_groups * counts.token_blocks
 
 
 def runs(gemm: Gemm, engine: EngineConfig) -> bool:

@@ -1,13 +1,13 @@
 """Designs from papers, predicted by the cost model: how far it is off where somebody built and measured.
 
-A prediction knows of a design what its paper's tables say: network, formats, board, clock, DSP blocks, how many products
-share one, and the multiple that tiles keep to. It takes the tile that the model finds fastest under these, as the papers
-do; the tiles that were built are not known. All designs share one set of :class:`Constants`.
+A prediction knows of a design what its paper's tables say: network, formats, board, clock, DSP blocks, how many
+products share one, and the multiple that tiles keep to. It takes the tile that the model finds fastest under these, as
+the papers do; the tiles that were built are not known. All designs share one set of :class:`Constants`.
 
 One constant is fitted, ``PASS_OVERHEAD``, to the three designs with ``fitted``; :func:`fitted_overhead` does it again.
-Choices of structure were made with the same three rates in view: columns of kernels count as channels where channels are
-few, all memory ports of the device are used, and there are no MACs on LUTs beside the DSP blocks. The other designs were
-predicted without looking at them first, except that their rates helped to choose between four and all six ports.
+Choices of structure were made with the same three rates in view: columns of kernels count as channels where channels
+are few, all memory ports of the device are used, and there are no MACs on LUTs beside the DSP blocks. The other designs
+took no part in the fit, but their rates were seen when the number of ports was chosen.
 """
 
 import itertools

@@ -9,60 +9,34 @@ The frame rate is not monotone in the width: what fits a port's width changes fr
 evaluated, and all tiles and port splits of a grid, instead of bisecting.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from l4edge_accel.configuration import AcceleratorConfig, EngineConfig, RowGroup, accumulator_bits
+from l4edge_accel.configuration import MOST_GROUPS, AcceleratorConfig, EngineConfig
+from l4edge_accel.design_space import LEAST_END_BITS, PORT_SPLITS, attention_engines, linear_engines
 from l4edge_accel.devices import Device, device
 from l4edge_accel.formats import number_format
+from l4edge_accel.limits import Limits, vector
 from l4edge_accel.network_cost import Assumptions, NetworkCost, gemm_cost, network_cost, runs
 from l4edge_accel.resources import Resources, engine_resources
 from l4edge_accel.workload import Gemm, Workload
 from l4edge_perception.errors import InputError
 
-LINEAR, ATTENTION = "linear", "attention"
 WIDTHS = tuple(range(1, 17))
 """Activation widths that are looked at, bits."""
 
-ENDS = {"fixed8": 1.0}
-"""Weights of the first and the last layer."""
+BINARY_WEIGHTS: Mapping[str, float] = MappingProxyType({"binary": 1.0})
+"""What VAQF gives the linear layers."""
 
-PORT_SPLITS = ((1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2))
-"""Ports for activations, weights and results, of four."""
-
-LINEAR_ROWS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
-LINEAR_INPUTS = (16, 24, 32, 48, 64, 96, 128)
-ATTENTION_ROWS = (8, 16, 24, 32, 48, 64)
-ATTENTION_INPUTS = (16, 32, 64)
-LANES = (1, 2, 4)
 LEAST_SHARE = 0.3
 """Engines with fewer multipliers than this share of the largest that fits are not looked at."""
 
 
 Evaluated = Tuple[np.ndarray, np.ndarray, List[EngineConfig]]
 """(E,) cycles, (E, 3) resources, E engines."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a design may use of a board, and what stands on it anyway.
-
-    Attributes:
-        luts, dsps, bram18: shares. Logic beyond 60 to 70 % is hard to route.
-        shell: what is there besides engines: memory access, control, softmax and layer normalization; an assumption.
-    """
-
-    luts: float = 0.7
-    dsps: float = 0.8
-    bram18: float = 0.9
-    shell: Resources = field(default_factory=lambda: Resources(luts=20_000, ffs=30_000, dsps=64, bram18=64))
-
-    def of(self, board: Device) -> np.ndarray:
-        """(3,) LUTs, DSPs and memory blocks that engines may use."""
-        whole = np.array([board.luts * self.luts, board.dsps * self.dsps, board.bram18 * self.bram18])
-        return whole - _vector(self.shell)
 
 
 @dataclass(frozen=True)
@@ -115,7 +89,7 @@ def compile_accelerator(
     workload: Workload,
     frames_per_second: float,
     board: str = "zcu102",
-    weights: Optional[Mapping[str, float]] = None,
+    weights: Optional[Mapping[str, float]] = BINARY_WEIGHTS,
     *,
     clock_hz: Optional[float] = None,
     limits: Optional[Limits] = None,
@@ -128,7 +102,8 @@ def compile_accelerator(
         workload: what to run; formats are set here.
         frames_per_second: to reach, one inference after the other.
         board: name of a device.
-        weights: share of rows in each weight format; None: binary.
+        weights: share of rows in each weight format, for all layers but the first and the last, which get fixed point;
+            None: each layer keeps the formats that the workload declares.
         clock_hz: of the accelerator; None: the device's.
         limits: of resources.
         assumptions: of the cost model.
@@ -141,8 +116,7 @@ def compile_accelerator(
         raise InputError(f"frame rate: {frames_per_second} is not above 0")
     target, limits, assumptions = device(board), limits or Limits(), assumptions or Assumptions()
     clock = clock_hz or target.clock_hz
-    formats = dict(weights or {"binary": 1.0})
-    search = _Search(workload, formats, target, clock, limits, assumptions)
+    search = _Search(workload, weights, target, clock, limits, assumptions)
     designs = [found for width in widths if (found := search.best(width)) is not None]
     if not designs:
         raise InputError(f"{target.name}: not even the smallest engines for {workload.name} fit the device")
@@ -161,31 +135,39 @@ class _Search:
     """One compilation; remembers what several widths have in common."""
 
     def __init__(
-        self, workload: Workload, formats: Mapping[str, float], board: Device, clock_hz: float, limits: Limits,
-        assumptions: Assumptions,
+        self, workload: Workload, weights: Optional[Mapping[str, float]], board: Device, clock_hz: float,
+        limits: Limits, assumptions: Assumptions,
     ) -> None:
         self.workload = workload
-        self.formats = formats
+        self.weights = weights
+        self.formats = declared_formats(workload) if weights is None else dict(weights)
+        for name in self.formats:
+            number_format(name)  # an unknown one is refused before anything is searched
+        if not 1 <= len(self.formats) <= MOST_GROUPS:
+            given = ", ".join(self.formats) or "none"
+            raise InputError(f"{workload.name}: an engine has 1 to {MOST_GROUPS} weight formats; given are {given}")
         self.board = board
         self.clock_hz = clock_hz
         self.limits = limits
         self.assumptions = assumptions
-        self.room = limits.of(board)
+        self.room = limits.room(board, workload)
         self._of_attention: Dict[Tuple[int, Tuple[int, int, int]], Optional[Evaluated]] = {}
 
     def best(self, width: int) -> Optional[Design]:
         """The fastest design for one activation width, or None where nothing fits."""
-        quantized = self.workload.quantized(self.formats, width, ENDS, max(8, width))
-        # A layer's formats decide which of the two engines runs it, so their times simply add.
-        shapes = _shapes(quantized)
-        linear = [(gemm, count) for gemm, count in shapes if not gemm.of_activations and gemm.weight_rows != ENDS]
-        others = [(gemm, count) for gemm, count in shapes if gemm.of_activations or gemm.weight_rows == ENDS]
+        quantized = reformatted(self.workload, self.weights, width)
+        # Each layer has its engine, and engines work in turns: their times simply add.
+        with_weights = [gemm.name for gemm in quantized.gemms if not gemm.of_activations]
+        ends = {with_weights[0], with_weights[-1]} if self.weights is not None and len(with_weights) > 2 else set()
+        apart = [gemm for gemm in quantized.gemms if gemm.of_activations or gemm.name in ends]
+        others = _shapes(apart)
+        linear = _shapes([gemm for gemm in quantized.gemms if not (gemm.of_activations or gemm.name in ends)])
         best: Optional[Tuple[float, Tuple[EngineConfig, ...]]] = None
         for split in PORT_SPLITS:
-            first = self._evaluated(_linear_engines(self.formats, width, linear, split, self.board), linear)
-            key = (max(8, width), split)
+            first = self._evaluated(linear_engines(self.formats, width, linear, split, self.board), linear)
+            key = (max(LEAST_END_BITS, width), split)
             if key not in self._of_attention:
-                engines = _attention_engines(key[0], others, split, self.board)
+                engines = attention_engines(key[0], others, split, self.board)
                 # Up to 8 bits the engine is the same, and so are its cycles: products of fewer bits take as long.
                 self._of_attention[key] = self._evaluated(engines, others)
             second = self._of_attention[key]
@@ -198,14 +180,16 @@ class _Search:
 
     def _evaluated(self, engines: Iterator[EngineConfig], layers: Sequence[Tuple[Gemm, int]]) -> Optional[Evaluated]:
         """Cycles of ``layers`` on each engine that fits the board alone; None where none does."""
-        fitting = [(engine, _vector(engine_resources(engine))) for engine in engines]
-        fitting = [(engine, need) for engine, need in fitting if (need <= self.room).all()]
-        most = max((engine.macs_per_cycle for engine, _ in fitting), default=0)
-        cycles: List[int] = []
+        able = [engine for engine in engines if all(runs(gemm, engine) for gemm, _ in layers)]
+        able.sort(key=lambda engine: -engine.macs_per_cycle)
+        cycles: List[float] = []
         needs: List[np.ndarray] = []
         kept: List[EngineConfig] = []
-        for engine, need in fitting:
-            if engine.macs_per_cycle < LEAST_SHARE * most or not all(runs(gemm, engine) for gemm, _ in layers):
+        for engine in able:
+            if kept and engine.macs_per_cycle < LEAST_SHARE * kept[0].macs_per_cycle:
+                break
+            need = vector(engine_resources(engine))
+            if (need > self.room).any():
                 continue
             costs = [gemm_cost(gemm, engine, self.board, self.clock_hz, self.assumptions) for gemm, _ in layers]
             cycles.append(sum(count * cost.cycles for (_, count), cost in zip(layers, costs)))
@@ -217,73 +201,46 @@ class _Search:
         board = self.board
         accelerator = AcceleratorConfig(f"{quantized.name}-a{width}", board.name, self.clock_hz, engines)
         cost = network_cost(quantized, accelerator, self.assumptions)
-        resources = sum((engine_resources(engine) for engine in engines), self.limits.shell)
-        used = _vector(resources) / np.array([board.luts, board.dsps, board.bram18])
+        resources = sum((engine_resources(engine) for engine in engines), self.limits.taken(self.workload))
+        used = vector(resources) / np.array([board.luts, board.dsps, board.bram18])
         utilization = dict(zip(("luts", "dsps", "bram18"), used.tolist()))
         return Design(width, accelerator, cost, resources, utilization, _binding(cost, utilization, self.limits))
 
 
-def _shapes(workload: Workload) -> List[Tuple[Gemm, int]]:
+def _shapes(all_gemms: Sequence[Gemm]) -> List[Tuple[Gemm, int]]:
     """The different matrix products and how often each comes."""
     found: Dict[Tuple[object, ...], List[Gemm]] = {}
-    for gemm in workload.gemms:
-        key = (gemm.outputs, gemm.inputs, gemm.tokens, gemm.repeats, gemm.activation_bits, *gemm.weight_rows.items())
+    for gemm in all_gemms:
+        key = (gemm.outputs, gemm.inputs, gemm.tokens, gemm.repeats, gemm.activation_bits, gemm.kernel, gemm.fetched)
+        key += tuple(gemm.weight_rows.items())
         found.setdefault(key, []).append(gemm)
     return [(gemms[0], len(gemms)) for gemms in found.values()]
 
 
-def _linear_engines(
-    formats: Mapping[str, float], width: int, layers: Sequence[Tuple[Gemm, int]], split: Tuple[int, int, int],
-    board: Device,
-) -> Iterator[EngineConfig]:
-    deepest = max((gemm.inputs for gemm, _ in layers), default=1)
-    for rows in LINEAR_ROWS if layers else ():
-        groups = _groups(formats, rows)
-        for inputs in LINEAR_INPUTS:
-            for lanes in LANES:
-                yield _engine(LINEAR, groups, inputs, lanes, width, deepest, split, board)
+def reformatted(workload: Workload, weights: Optional[Mapping[str, float]], width: Optional[int]) -> Workload:
+    """A workload with weights of other formats (None: its own) and activations of ``width`` bits (None: its own, or 8).
 
-
-def _attention_engines(
-    width: int, layers: Sequence[Tuple[Gemm, int]], split: Tuple[int, int, int], board: Device
-) -> Iterator[EngineConfig]:
-    deepest = max((gemm.inputs for gemm, _ in layers), default=1)
-    bits = max(8, width)
-    for rows in ATTENTION_ROWS if layers else ():
-        # Two products of 8 bits that share an operand fit one DSP block; wider ones do not.
-        groups = (RowGroup("fixed8" if bits == 8 else f"fixed{bits}", rows, "dsp", 2 if bits == 8 else 1),)
-        if bits > 8:
-            groups = (RowGroup("fixed8", rows, "dsp", 1), *groups)
-        for inputs in ATTENTION_INPUTS:
-            for lanes in LANES:
-                yield _engine(ATTENTION, groups, inputs, lanes, bits, deepest, split, board)
-
-
-def _groups(formats: Mapping[str, float], rows: int) -> Tuple[RowGroup, ...]:
-    """Rows of a tile by format, in the ratio of the layers' rows, at least one each."""
-    counts = {name: max(1, round(rows * share)) for name, share in formats.items() if share > 0}
-    largest = max(counts, key=lambda name: counts[name])
-    counts[largest] += rows - sum(counts.values())
-    return tuple(
-        RowGroup(name, count, "dsp" if _on_dsps(name) else "lut", 2 if _on_dsps(name) else 1)
-        for name, count in counts.items()
-        if count > 0
+    With other weights, the first and the last layer get fixed point of 8 bits, or as many as the activations have.
+    """
+    if weights is not None:
+        bits = max(LEAST_END_BITS, width or LEAST_END_BITS)
+        return workload.quantized(weights, width or LEAST_END_BITS, {f"fixed{bits}": 1.0}, bits)
+    changed = (
+        replace(operation, activation_bits=width or operation.activation_bits)
+        if isinstance(operation, Gemm) else operation
+        for operation in workload.operations
     )
+    return replace(workload, operations=tuple(changed))
 
 
-def _on_dsps(name: str) -> bool:
-    """Fixed-point weights go to DSP blocks, as in RMSMP and FILM-QNN; all others are logic."""
-    return number_format(name).kind == "fixed"
-
-
-def _engine(
-    name: str, groups: Tuple[RowGroup, ...], inputs: int, lanes: int, bits: int, deepest: int,
-    split: Tuple[int, int, int], board: Device,
-) -> EngineConfig:
-    engine = EngineConfig(
-        name, groups, inputs, lanes, bits, True, 48, bits, *split, port_bits=board.port_bits, tokens=256
-    )
-    return replace(engine, accumulator_bits=accumulator_bits(engine, max(deepest, inputs)))
+def declared_formats(workload: Workload) -> Dict[str, float]:
+    """Share of each weight format in a workload's multiply-accumulates, products of activations left out."""
+    work: Dict[str, float] = {}
+    for gemm in workload.gemms:
+        for name, share in gemm.weight_rows.items():
+            work[name] = work.get(name, 0.0) + share * gemm.macs
+    total = sum(work.values())
+    return {name: part / total for name, part in work.items()}
 
 
 def _fastest_pair(
@@ -313,7 +270,3 @@ def _binding(cost: NetworkCost, utilization: Mapping[str, float], limits: Limits
     caps = {"luts": limits.luts, "dsps": limits.dsps, "bram18": limits.bram18}
     nearest = max(caps, key=lambda name: utilization[name] / caps[name])
     return {"luts": "LUTs", "dsps": "DSP blocks", "bram18": "memory blocks"}[nearest]
-
-
-def _vector(resources: Resources) -> np.ndarray:
-    return np.array([resources.luts, resources.dsps, resources.bram18], float)

@@ -13,6 +13,7 @@ COMMANDS = {
     "replay": ("l4edge_pipeline.commands.replay", "Drive a recording through the pipeline and write a report."),
     "bag": ("l4edge_pipeline.commands.bag", "Turn a video, an image folder or KITTI folders into a rosbag2."),
     "models": ("l4edge_pipeline.commands.models", "Import, inspect and check model packages."),
+    "accel": ("l4edge_pipeline.commands.accel", "Compile and check FPGA accelerators for networks."),
     "compress": ("l4edge_compression.command", "Quantize a network and tell what that costs."),
     "simulate": ("l4edge_simulation.command", "Record a drive through the simulated world."),
     "demo": ("l4edge_pipeline.commands.demo", "Show attacks on the simulated vehicle, and what stops them."),

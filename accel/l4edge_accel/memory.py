@@ -97,7 +97,8 @@ class Server:
 
     def serve(self, now: int, ticks: int) -> Tuple[int, int]:
         """Serve a burst that is asked for in cycle ``now``. Returns when its service starts and ends, in cycles."""
-        start = max(self.free, now * TICKS)
+        start = now * TICKS
+        start = max(start, self.free)
         self.free = start + ticks
         self.served += ticks
         return -(-start // TICKS), -(-self.free // TICKS)
@@ -112,8 +113,8 @@ class Channel:
     """
 
     __slots__ = (
-        "_asked", "_beats", "_latencies", "_left", "_memory", "_open", "_server", "_size", "_ticks", "_to_ask",
-        "_unlimited", "_written", "end", "now", "transfer_beats", "transfer_start", "want",
+        "_asked", "_beats", "_burst", "_latencies", "_left", "_memory", "_open", "_server", "_size", "_ticks",
+        "_to_ask", "_unlimited", "_written", "end", "now", "transfer_beats", "transfer_start", "want",
     )  # fmt: skip
 
     def __init__(
@@ -121,7 +122,7 @@ class Channel:
         latencies: Optional[Sequence[int]] = None,
     ) -> None:
         self._memory, self._server, self._written, self._latencies = memory, server, written, latencies
-        self._unlimited = memory.unlimited
+        self._unlimited, self._burst = memory.unlimited, memory.burst_beats
         self._beats = self._to_ask = beats
         self._ticks = ticks_per_beat
         self._left = self._size = 0
@@ -144,13 +145,13 @@ class Channel:
                 self._ask(now)
 
     def _latency(self) -> int:
-        self._asked += 1
         if self._latencies is None:
             return self._memory.latency
+        self._asked += 1
         return int(self._latencies[(self._asked - 1) % len(self._latencies)])
 
     def _ask(self, now: int) -> None:
-        beats = min(self._memory.burst_beats, self._to_ask)
+        beats = self._burst if self._burst < self._to_ask else self._to_ask
         self._to_ask -= beats
         start, end = self._server.serve(now, beats * self._ticks)
         latency = self._latency()
@@ -164,40 +165,39 @@ class Channel:
 
     def _part(self) -> int:
         """Choose the next part: up to the end of the transfer or of the burst."""
-        memory = self._memory
         if self._unlimited:
             self.end = self.now + self.want
             return self.end
-        if not self._left:
-            self._left = self._size = min(memory.burst_beats, self._beats)
-        part = min(self.want, self._left)
+        left, want = self._left, self.want
+        if not left:
+            burst, beats = self._burst, self._beats
+            left = self._left = self._size = burst if burst < beats else beats
         first, last = self._open[0]
-        self.end = max(self.now, first) + part
-        if part == self._left:
-            self.end = max(self.end, last)
-        return self.end
+        now = self.now
+        end = (now if now > first else first) + (want if want < left else left)
+        if want >= left and last > end:
+            end = last
+        self.end = end
+        return end
 
     def passed(self) -> Optional[int]:
         """The part has passed. Returns when the next one will have, or None if the transfer is complete."""
-        if self._unlimited:
-            self.now, self.want = self.end, 0
-            return None
-        part = min(self.want, self._left)
         self.now = self.end
+        if self._unlimited:
+            self.want = 0
+            return None
+        part = self.want if self.want < self._left else self._left
         self.want -= part
         self._left -= part
         self._beats -= part
         if not self._left:
-            self._burst_passed()
+            self._open.popleft()
+            if self._written:
+                _, end = self._server.serve(self.now, self._size * self._ticks)
+                self._open.append((end + self._latency(), end))
+            elif self._to_ask:
+                self._ask(self.now)
         return self._part() if self.want else None
-
-    def _burst_passed(self) -> None:
-        self._open.popleft()
-        if self._written:
-            _, end = self._server.serve(self.now, self._size * self._ticks)
-            self._open.append((end + self._latency(), end))
-        elif self._to_ask:
-            self._ask(self.now)
 
     @property
     def waited(self) -> int:

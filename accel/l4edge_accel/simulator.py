@@ -124,12 +124,12 @@ class _Run:
         """Run until nothing is left."""
         for number, arrival in enumerate(arrivals):
             self.fabric.push(arrival, self.steps_turn + 1 + number)
-        events, last = self.fabric.events, 0
+        events = self.fabric.events
         while events:
             moment = heapq.heappop(events)
-            last = moment[0]
             if self._deal_with(moment):
                 self._dispatch(moment)
+        last = moment[0]
         ends = [
             max(tally.end for (inference, _), tally in self.tallies.items() if inference == number)
             for number in range(len(arrivals))

@@ -62,6 +62,11 @@ class Constants:
     bram18_share: float = 0.9
 
 
+def constants_with(overhead: int) -> Constants:
+    """The constants with another pass overhead."""
+    return Constants(Assumptions(convolutions=LINE_BUFFER, pass_overhead=overhead))
+
+
 @dataclass(frozen=True)
 class PublishedDesign:
     """A design as its paper describes it.
@@ -176,8 +181,7 @@ def fitted_overhead(designs: Sequence[PublishedDesign]) -> int:
     """The pass overhead of ``OVERHEADS`` with the least sum of squared errors over ``designs``."""
 
     def badness(overhead: int) -> float:
-        assumptions = Assumptions(convolutions=LINE_BUFFER, pass_overhead=overhead)
-        return sum(predict(design, Constants(assumptions)).error ** 2 for design in designs)
+        return sum(predict(design, constants_with(overhead)).error ** 2 for design in designs)
 
     return min(OVERHEADS, key=badness)
 

@@ -211,8 +211,10 @@ def _shapes(all_gemms: Sequence[Gemm]) -> List[Tuple[Gemm, int]]:
     """The different matrix products and how often each comes."""
     found: Dict[Tuple[object, ...], List[Gemm]] = {}
     for gemm in all_gemms:
-        key = (gemm.outputs, gemm.inputs, gemm.tokens, gemm.repeats, gemm.activation_bits, gemm.kernel, gemm.fetched)
-        key += tuple(gemm.weight_rows.items())
+        key = (
+            gemm.outputs, gemm.inputs, gemm.tokens, gemm.repeats, gemm.activation_bits, gemm.kernel, gemm.fetched,
+            *gemm.weight_rows.items(),
+        )
         found.setdefault(key, []).append(gemm)
     return [(gemms[0], len(gemms)) for gemms in found.values()]
 

@@ -6,6 +6,7 @@ from l4edge_pipeline.cli import LazyGroup
 
 BENCHMARKS = {
     "rtl": ("l4edge_pipeline.commands.bench_rtl", "Accelerator RTL against integers, cycles and resources of Python."),
+    "accel": ("l4edge_pipeline.commands.bench_accel", "Accelerator models against published designs and SCALE-Sim."),
     "esb": ("l4edge_pipeline.commands.bench_esb", "Elastic number formats against published constants."),
     "offload": ("l4edge_pipeline.commands.bench_offload", "Offload node under load: killed, overfilled, fallen back."),
     "transport": ("l4edge_pipeline.commands.bench_transport", "Camera frames between processes: topic or shared."),

@@ -1,0 +1,187 @@
+"""``l4edge bench accel``: the cost models against published designs, and their speed beside SCALE-Sim's."""
+
+import json
+import time
+from typing import Any, Dict, List
+
+import click
+
+TOLERANCE = 0.15
+SCENARIO = ((24.0, 8), (30.0, 6))
+"""Frames a second on the ZCU102 and the activation bits that VAQF's abstract states for them with DeiT-base."""
+
+IMPOSSIBLE = 10_000.0
+PRODUCT = (768, 768, 197)
+"""Outputs, inputs and tokens of the product that SCALE-Sim runs: DeiT-base's projection."""
+
+ARRAY = 32
+LEAST_RATIO = 300.0
+PARTS = ("designs", "scenario", "speed", "scalesim")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; repeatable.")
+def command(as_json: bool, parts: Any) -> None:
+    """Predict published designs, compile VAQF's scenario, and time the models beside SCALE-Sim.
+
+    SCALE-Sim (PyPI: scalesim) is run if it is installed; it takes about half a minute for one product. Times are of one
+    core's processor. Ends with exit code 1 if a bound is missed.
+    """
+    results = measure(set(parts or PARTS))
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+    else:
+        _print(results)
+    if not results["passed"]:
+        raise click.exceptions.Exit(1)
+
+
+def measure(parts: Any) -> Dict[str, Any]:
+    """Run the parts of the benchmark and return what the command prints as JSON."""
+    results: Dict[str, Any] = {}
+    if "designs" in parts:
+        results.update(_designs())
+    if "scenario" in parts:
+        results["scenario"] = _scenario()
+    if "speed" in parts:
+        results.update(_speed())
+    if "scalesim" in parts:
+        results.update(_beside_scalesim())
+    results["passed"] = _passed(results)
+    return results
+
+
+def _designs() -> Dict[str, Any]:
+    from l4edge_accel import published
+
+    designs: List[Dict[str, Any]] = []
+    for design in published.DESIGNS:
+        found = published.predict(design)
+        engine = found.accelerator.engines[0]
+        designs.append({
+            "name": design.name, "published_fps": design.frames_per_second,
+            "predicted_fps": found.cost.frames_per_second, "error": found.error, "fitted": design.fitted,
+            "tile": [engine.rows, engine.inputs], "macs_per_cycle": engine.macs_per_cycle,
+            "time_by_bound": dict(found.cost.share_by_bound()), "source": design.source,
+        })  # fmt: skip
+    fitted = [design for design in published.DESIGNS if design.fitted]
+    left_out = []
+    for design in fitted:
+        overhead = published.fitted_overhead([other for other in fitted if other is not design])
+        error = published.predict(design, published.constants_with(overhead)).error
+        left_out.append({"name": design.name, "overhead": overhead, "error": error})
+    assumptions = published.Constants().assumptions
+    return {
+        "designs": designs, "designs_left_out": left_out,
+        "constants": {
+            "pass_overhead_cycles": assumptions.pass_overhead, "ddr_share": assumptions.ddr_share,
+            "step_lanes": assumptions.step_lanes, "step_depth": assumptions.step_depth,
+            "bram18_share": published.Constants().bram18_share, "fitted": ["pass_overhead_cycles"],
+            "fitted_to": len(fitted),
+        },
+    }  # fmt: skip
+
+
+def _scenario() -> List[Dict[str, Any]]:
+    from l4edge_accel.vaqf import compile_accelerator
+    from l4edge_accel.workload import named_workloads
+
+    results = []
+    for rate, bits in (*SCENARIO, (IMPOSSIBLE, 0)):
+        started = time.process_time()
+        answer = compile_accelerator(named_workloads()["deit_base"], rate, "zcu102")
+        seconds = time.process_time() - started
+        design = answer.chosen or answer.fastest
+        results.append({
+            "fps": rate, "paper_bits": bits, "met": answer.chosen is not None, "bits": design.activation_bits,
+            "predicted_fps": design.cost.frames_per_second, "clock_hz": design.accelerator.clock_hz,
+            "luts": design.utilization["luts"], "dsps": design.utilization["dsps"], "binding": design.binding,
+            "shortfall": answer.shortfall, "search_s": seconds,
+        })  # fmt: skip
+    return results
+
+
+def _speed() -> Dict[str, Any]:
+    from l4edge_accel.network_cost import network_cost
+    from l4edge_accel.simulator import simulate
+    from l4edge_accel.vaqf import BINARY_WEIGHTS, compile_accelerator, reformatted
+    from l4edge_accel.workload import named_workloads
+
+    base = named_workloads()["deit_base"]
+    design = compile_accelerator(base, SCENARIO[0][0], "zcu102", widths=(8,)).fastest
+    workload = reformatted(base, BINARY_WEIGHTS, 8)
+    started = time.process_time()
+    cost = network_cost(workload, design.accelerator)
+    analytic = time.process_time() - started
+    started = time.process_time()
+    simulation = simulate(workload, design.accelerator, side_by_side=False)
+    events = time.process_time() - started
+    return {
+        "analytic_s": analytic, "event_s": events, "analytic_cycles": cost.cycles,
+        "event_cycles": simulation.cycles, "analytic_error": cost.cycles / simulation.cycles - 1.0,
+    }  # fmt: skip
+
+
+def _beside_scalesim() -> Dict[str, Any]:
+    from l4edge_accel.configuration import AcceleratorConfig, EngineConfig, RowGroup
+    from l4edge_accel.simulator import simulate
+    from l4edge_accel.workload import Gemm, Workload
+    from l4edge_pipeline.commands import scalesim_runner
+
+    outputs, inputs, tokens = PRODUCT
+    engine = EngineConfig("array", (RowGroup("fixed8", ARRAY),), ARRAY, 1, ports_in=4, ports_weight=4, ports_out=8)
+    accelerator = AcceleratorConfig("array", "zcu102", 150e6, (engine,))
+    workload = Workload("projection", (Gemm("projection", outputs, inputs, tokens, 1, {"fixed8": 1.0}),))
+    started = time.process_time()
+    ours = simulate(workload, accelerator)
+    seconds = time.process_time() - started
+    folds = -(-outputs // ARRAY) * -(-inputs // ARRAY)
+    result = {
+        "product": {"cycles": ours.cycles, "event_s": seconds, "array": ARRAY},
+        # A weight-stationary systolic array: load, fill and drain for every fold, nothing overlapped.
+        "systolic_closed_form_cycles": folds * (3 * ARRAY + tokens - 2),
+        "scalesim_ratio": None,
+    }
+    peer = scalesim_runner.run(outputs, inputs, tokens, ARRAY)
+    result["scalesim"] = peer
+    if "seconds" in peer:
+        result["scalesim_ratio"] = peer["seconds"] / seconds
+        result["scalesim_closed_form_difference"] = peer["cycles"] - result["systolic_closed_form_cycles"]
+    return result
+
+
+def _passed(results: Dict[str, Any]) -> bool:
+    good = all(abs(design["error"]) <= TOLERANCE for design in results.get("designs", ()))
+    for entry in results.get("scenario", ()):
+        if entry["paper_bits"]:
+            good &= entry["met"] and entry["bits"] >= entry["paper_bits"] and entry["luts"] <= 0.7
+        else:
+            good &= not entry["met"]
+    ratio = results.get("scalesim_ratio")
+    return bool(good and (ratio is None or ratio >= LEAST_RATIO))
+
+
+def _print(results: Dict[str, Any]) -> None:
+    for design in results.get("designs", ()):
+        kind = "fitted" if design["fitted"] else "not fitted"
+        line = "{name:50} {published_fps:7.1f} measured {predicted_fps:7.1f} modelled {error:+6.1%}  {0}"
+        click.echo(line.format(kind, **design))
+    for entry in results.get("designs_left_out", ()):
+        click.echo("left out of the fit: {name}: {error:+.1%} with {overhead} cycles a pass".format(**entry))
+    for entry in results.get("scenario", ()):
+        verdict = "{bits} bits" if entry["met"] else "refused, {shortfall:.1%} short at {bits} bits"
+        line = "DeiT-base at {fps:g} FPS: " + verdict + ", {predicted_fps:.1f} FPS at {0:g} MHz, LUTs {luts:.1%}, "
+        click.echo((line + "bound by {binding}, {search_s:.2f} s").format(entry["clock_hz"] / 1e6, **entry))
+    if "analytic_s" in results:
+        line = "DeiT-base: analytic {analytic_s:.4f} s, events {event_s:.2f} s, cycles differ {analytic_error:+.2%}"
+        click.echo(line.format(**results))
+    if "scalesim" in results:
+        peer = results["scalesim"]
+        if "seconds" in peer:
+            click.echo("SCALE-Sim {version}: {seconds:.1f} s for {cycles:,} cycles".format(**peer))
+            line = "ratio {scalesim_ratio:,.0f}; {scalesim_closed_form_difference} cycles from the closed form {0:,}"
+            click.echo(line.format(results["systolic_closed_form_cycles"], **results))
+        else:
+            click.echo("SCALE-Sim: " + peer["skipped"])
+    click.echo("passed" if results["passed"] else "FAILED")

@@ -171,16 +171,30 @@ def crops(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), np.uint8)
 
 
-def test_simulated_device_gives_the_integers_of_the_network_at_its_time(signs):
+def test_simulated_device_gives_the_integers_of_the_network_at_its_time(signs, clock):
     waits = []
-    backend = SimulatedBackend(signs, "w1a8", 10.0, sleep=waits.append)
+    backend = SimulatedBackend(signs, "w1a8", 10.0, sleep=waits.append, clock=clock)
     result = backend.run(crops(3))
     assert (result.outputs[0] == Session(signs, "w1a8").run(crops(3))[0]).all()
     assert result.modelled_s == backend.seconds(3) == 30.0
-    assert waits == [30.0 - result.wall_s]
+    assert waits == [30.0] and result.wall_s == 0.0, "the clock stands still"
     first = result.outputs[0].copy()
     backend.run(crops(3, seed=1))
     assert (result.outputs[0] == first).all(), "an answer must outlive the next run"
+
+
+def test_a_device_begins_with_what_waits_as_soon_as_it_is_free(signs, clock):
+    backend = SimulatedBackend(signs, "w1a8", 10.0, sleep=clock.sleep, clock=clock)
+    received_ns = clock.now_ns
+    ends_s = []
+    for _ in range(3):
+        backend.run(crops(1), received_ns)
+        ends_s.append((clock.now_ns - received_ns) * 1e-9)
+        clock.sleep(4.0)  # the host hands out the answer
+    assert ends_s == [10.0, 20.0, 30.0]
+    clock.sleep(50.0)
+    backend.run(crops(1), clock.now_ns - 1_000_000_000)
+    assert (clock.now_ns - received_ns) * 1e-9 == 34.0 + 50.0 - 1.0 + 10.0
 
 
 def test_as_fast_as_possible_does_not_wait(signs):
@@ -233,7 +247,7 @@ class Toy(Backend):
     def check(self, tensor):
         return "" if tensor.ndim == 2 else "wrong input"
 
-    def run(self, tensor):
+    def run(self, tensor, received_ns=0):
         self.go.wait(10.0)
         if self.fault:
             raise InputError(self.fault)
@@ -381,7 +395,8 @@ def test_a_node_must_first_show_that_it_works(node, clock):
 
 
 @pytest.mark.parametrize(("mood", "reason", "left_after"), [
-    ("late", clients.LATE, 2), ("frozen", clients.LATE, 2), ("full", clients.FULL, 2), ("lost", clients.LOST, 2), ("gone", clients.GONE, 1),
+    ("late", clients.LATE, 2), ("frozen", clients.LATE, 2), ("full", clients.FULL, 2), ("lost", clients.LOST, 2),
+    ("gone", clients.GONE, 1),
 ])
 def test_a_node_that_fails_is_left_and_returned_to(client, node, clock, mood, reason, left_after):
     node.mood = mood

@@ -18,8 +18,10 @@ from l4edge_accel.offload.queue import Outcome
 from l4edge_perception.errors import InputError
 from l4edge_perception.inference import Session
 from l4edge_perception.packages import load_package
+from l4edge_perception.recordings.messages import make, make_header
 from l4edge_pipeline.commands.bench_offload import command
-from l4edge_pipeline.nodes.offload_link import NodeLink, offload_service
+from l4edge_pipeline.nodes.offload_link import NodeLink, addressee, offload_service
+from l4edge_pipeline.nodes.wire import encode
 from l4edge_pipeline.replay.graph import Graph, environment
 from l4edge_pipeline.replay.processes import ProcessGroup
 from l4edge_pipeline.resources import check_offload, find_package
@@ -130,6 +132,15 @@ def test_benchmark_accounts_for_every_request():
     assert requests["sent"] == sum(requests[name] for name in ends)
     assert [event["what"] for event in results["events"]].count("kill") == 2
     assert results["hardware_tested"] is False
+
+
+@pytest.mark.parametrize("frame_id", ["", "a", "front", "camera_f", "camera/front/optical"])
+def test_answers_for_others_are_known_without_reading_them(frame_id):
+    answer = make(
+        "l4edge_msgs/msg/OffloadAnswer", header=make_header(5, frame_id), client=2**62 + 17, request=3, outcome=0,
+        reason="", outputs=[], modelled=0.0, wall=0.0, waited=0.0, queue_length=0, queue_limit=1,
+    )
+    assert addressee(encode(answer)) == 2**62 + 17
 
 
 @pytest.mark.parametrize("tensor", [np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.zeros((5, 1), np.uint8)])

@@ -5,7 +5,7 @@ No board was ever attached: :class:`SimulatedBackend` is the only backend that e
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
@@ -60,8 +60,11 @@ class Backend(ABC):
         """Why ``tensor`` cannot be its input; empty: it can."""
 
     @abstractmethod
-    def run(self, tensor: np.ndarray) -> Result:
+    def run(self, tensor: np.ndarray, received_ns: int = 0) -> Result:
         """Run one batch and wait for its end.
+
+        Args:
+            received_ns: steady clock; the device could not begin before.
 
         Raises:
             InputError: the tensor does not fit the network.
@@ -82,7 +85,7 @@ class SimulatedBackend(Backend):
 
     def __init__(
         self, package: ModelPackage, level: str, seconds_per_inference: float, *, paced: bool = True, device: str = "",
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = time.sleep, clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Load the level.
 
@@ -92,7 +95,7 @@ class SimulatedBackend(Backend):
             seconds_per_inference: modelled, see :func:`modelled_seconds`.
             paced: whether an answer waits until the modelled time has passed; else it comes as fast as the CPU can.
             device: what is modelled, for people.
-            sleep: waits.
+            sleep, clock: wait, and tell steady nanoseconds.
 
         Raises:
             InputError: a level that is not quantized, or a time that is not above 0.
@@ -100,10 +103,13 @@ class SimulatedBackend(Backend):
         if not 0 < seconds_per_inference < float("inf"):
             raise InputError(f"seconds per inference: {seconds_per_inference} is not above 0")
         self._entry = quantized_level(package, level)
-        self._session = Session(package, self._entry.name)
+        # The others would only make the start of the node longer.
+        self._session = Session(replace(package, levels=(self._entry,)), self._entry.name)
         self._seconds = seconds_per_inference
         self._paced = paced
         self._sleep = sleep
+        self._clock = clock
+        self._free_ns = 0
         pace = "paced" if paced else "as fast as possible"
         self._name = f"simulated {device or 'accelerator'}, {package.name}.{self._entry.name}, modelled times, {pace}"
 
@@ -129,16 +135,24 @@ class SimulatedBackend(Backend):
         )
         return "" if fits and tensor.size and tensor.dtype == np.dtype(wanted.dtype) else "wrong input"
 
-    def run(self, tensor: np.ndarray) -> Result:
-        """Run it on the CPU; where paced, wait until the device would be done."""
-        started = time.perf_counter()
+    def run(self, tensor: np.ndarray, received_ns: int = 0) -> Result:
+        """Run it on the CPU; where paced, wait until the device would be done.
+
+        A device begins with what waits as soon as it is free, while its host still hands out the last answer. So it
+        begins here when the batch was received or the last one was done, not when this is called.
+        """
+        started_ns = self._clock()
         # The session reuses its arrays; an answer outlives the next run.
         outputs = tuple(np.array(output) for output in self._session.run(tensor))
-        wall_s = time.perf_counter() - started
+        now_ns = self._clock()
         modelled_s = self.seconds(len(tensor))
-        if self._paced and wall_s < modelled_s:
-            self._sleep(modelled_s - wall_s)
-        return Result(outputs, modelled_s, wall_s)
+        if self._paced:
+            done_ns = max(received_ns or started_ns, self._free_ns) + round(modelled_s * 1e9)
+            if done_ns > now_ns:
+                self._sleep((done_ns - now_ns) * 1e-9)
+            # Where the CPU is slower than the device, the device is not free before the CPU is.
+            self._free_ns = max(done_ns, now_ns)
+        return Result(outputs, modelled_s, (now_ns - started_ns) * 1e-9)
 
 
 def quantized_level(package: ModelPackage, wanted: Optional[str] = None) -> Level:

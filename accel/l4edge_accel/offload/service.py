@@ -112,7 +112,7 @@ class OffloadService:
 
     def _run(self, job: Job) -> Tuple[Optional[Result], str]:
         try:
-            result = self.backend.run(job.payload)
+            result = self.backend.run(job.payload, job.received_ns)
         except Exception as fault:  # whatever goes wrong with one request must not end the node
             self._failures += 1
             self._finding = str(fault) if isinstance(fault, InputError) else f"fault: {type(fault).__name__}"

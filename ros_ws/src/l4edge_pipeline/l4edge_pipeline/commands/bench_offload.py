@@ -15,19 +15,22 @@ import click
 
 from l4edge_perception.errors import InputError
 
-BATCH = 4
-"""Crops in a request of the load."""
+BATCH = 8
+"""Crops in a request of the load: as many as the classifier reads of one frame."""
 DEADLINE_OF_MODELLED = 6.0
 """Deadline of such a request: so many times the modelled time of its work."""
 BURST_OF_LIMIT = 4
 """The queue is overfilled with so many times the requests that it has room for."""
 READY_S = 120.0
+LOOK_S = 0.02
 
 EVENTS: Sequence[Tuple[float, str]] = (
-    (0.15, "overfill"), (0.25, "kill"), (0.35, "restart"), (0.55, "overfill"), (0.65, "kill"), (0.75, "restart"),
-    (0.90, "overfill"),
+    (0.10, "overfill"), (0.25, "kill"), (0.28, "restart"), (0.42, "overfill"), (0.55, "calm"), (0.70, "kill"),
+    (0.73, "restart"), (0.85, "busy"), (0.92, "overfill"),
 )
-"""Share of the time, and what happens then."""
+"""Share of the time, and what happens then. At the whole modelled rate a queue has no room for anybody else; when it is
+calm, half of that rate leaves room for the chain."""
+CALM = 0.5
 
 
 @click.command()
@@ -46,8 +49,9 @@ def command(seconds: float, recording: Path, chain: bool, share: float, accelera
     """Load an offload node as much as its modelled device can bear, and watch who gets an answer.
 
     The network that reads signs runs on a simulated accelerator, paced by its modelled time. A load of requests keeps
-    it busy; three times its queue is overfilled, twice it is killed and started again. Beside it the driving chain
-    replays a drive with its signs offloaded to the same node; before that once without. No board was tested.
+    it busy at its whole modelled rate, for a while at half of it. Three times its queue is overfilled, twice it is
+    killed and started again. Beside it the driving chain replays a drive with its signs offloaded to the same node;
+    before that once without. No board was tested.
     """
     from l4edge_pipeline.stages import default_path
 
@@ -150,6 +154,10 @@ def _under_load(
                 child.process.wait()
             elif what == "restart":
                 graph.start(OFFLOAD, values)
+                if recording is None:  # a chain goes on meanwhile; here nothing else would happen
+                    _wait_until_ready(client, group)
+            elif what in ("calm", "busy"):
+                client.send("rate {}".format(rate_hz * (CALM if what == "calm" else 1.0)))
             else:
                 client.send("burst {}".format(BURST_OF_LIMIT * status["queue_limit"]))
 
@@ -190,9 +198,11 @@ def _drive(
             act(pending.pop(0)[1], time.monotonic() - began)
 
     if recording is None:
-        while time.monotonic() - began < seconds:
-            pass_by((time.monotonic() - began) / seconds)
-            time.sleep(0.02)
+        passed_s = 0.0
+        while passed_s < seconds:
+            pass_by(passed_s / seconds)  # however long that takes
+            time.sleep(LOOK_S)
+            passed_s += LOOK_S
         return []
     from l4edge_perception.recordings.reader import open_recording
 

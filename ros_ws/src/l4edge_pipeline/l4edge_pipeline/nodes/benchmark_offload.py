@@ -18,7 +18,7 @@ from l4edge_pipeline.nodes.interfaces import MESSAGE_TYPES
 from l4edge_pipeline.nodes.offload_link import NodeLink, offload_service
 from l4edge_pipeline.nodes.wire import prepare
 
-LOOK_S = 0.001
+LOOK_S = 0.002
 BATCHES = 8
 """Different inputs, whose outputs are known."""
 

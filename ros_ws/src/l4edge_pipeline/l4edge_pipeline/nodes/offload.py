@@ -1,5 +1,6 @@
 """Runs a network on an accelerator for whoever asks, in a process of its own."""
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class OffloadNodeConfig:
         seconds_per_inference: modelled; 0: worked out from package and accelerator, which needs the library onnx.
         paced: whether answers wait for the modelled time.
         queue_limit: requests that may wait.
-        niceness: of this process; a device would take no processor from the driving chain.
+        niceness: of this process, above that of whoever started it; a device would take no processor from the
+            driving chain.
     """
 
     package: str = "sign_classifier"
@@ -72,7 +74,7 @@ class OffloadNode(PipelineNode):
         self._sequence = 0
         self.service = OffloadService(_backend(config), config.queue_limit, self._answer)
         self.get_logger().info(self.service.backend.name)
-        stand_back(config.niceness)
+        stand_back(min(19, os.nice(0) + config.niceness))
         self._request_type = MESSAGE_TYPES["offload_request"]
         self.create_subscription(self._request_type, topics["offload_request"], self._on_request, LOG, raw=True)
         self.create_timer(STATUS_S, self._say_status)

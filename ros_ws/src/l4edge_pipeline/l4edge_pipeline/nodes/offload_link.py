@@ -29,7 +29,8 @@ RUN, CANCEL = 0, 1
 SILENCE_NS = 400_000_000
 """Without a status for so long a node counts as gone; it says something every 100 ms."""
 
-SLOTS = 16
+SLOTS = 64
+"""Requests whose tensors lie in shared memory at a time; a node that looks later finds its input gone."""
 
 
 def offload_service(stages_file: Optional[str]) -> Service:
@@ -77,6 +78,8 @@ class NodeLink(Link):
             self._heard_ns = arrived_ns
         if self._heard_ns is None or time.time_ns() - self._heard_ns > SILENCE_NS:
             return False
+        if not self._requests.get_subscription_count():
+            return False  # it is heard, but does not hear yet
         return self.status.state in (Condition.READY, Condition.FULL) and self.status.network == self._network
 
     def send(self, number: int, tensor: np.ndarray, deadline_ns: int) -> None:
@@ -92,8 +95,8 @@ class NodeLink(Link):
         """The answers to this client since the last look."""
         found = []
         for serialized, arrived_ns in self._answers.take_with_arrivals():
-            message = decode(serialized, self._answers.message_type)
-            if message.client == self.client:
+            if addressee(serialized) == self.client:
+                message = decode(serialized, self._answers.message_type)
                 found.append(self._reply(message, arrived_ns + time.monotonic_ns() - time.time_ns()))
         return found
 
@@ -113,6 +116,15 @@ class NodeLink(Link):
             "l4edge_msgs/msg/OffloadRequest", header=make_header(0, ""), action=action, client=self.client,
             request=number, network=self._network, deadline_steady_ns=deadline_ns, input=tensor,
         )))
+
+
+def addressee(serialized: bytes) -> int:
+    """The client that an OffloadAnswer is for, without reading the rest: most answers are for others."""
+    order: Any = "little" if serialized[1] & 1 else "big"  # second byte of the CDR encapsulation
+    body = serialized[4:]
+    end = 12 + int.from_bytes(body[8:12], order)  # stamp, length of frame_id, frame_id
+    begin = -(-end // 8) * 8
+    return int.from_bytes(body[begin : begin + 8], order)
 
 
 def offload_signs(node: Node, classifier: SignClassifier, stages_file: Optional[str]) -> OffloadClient:

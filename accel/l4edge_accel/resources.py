@@ -200,7 +200,7 @@ def control_resources(engine: EngineConfig) -> Resources:
     choose = lanes * engine.accumulator_bits * (math.ceil((output - 1) / 3) if output > 1 else 0) + wide / 2
     narrow = lanes * 3 * engine.accumulator_bits if engine.output_bits < engine.accumulator_bits else 0
     gather = (engine.beats_per_token_group - 1) * engine.activations_per_beat * engine.activation_bits
-    return Resources(luts=200.0 + choose + narrow + wide / 2, ffs=200.0 + gather)
+    return Resources(luts=200.0 + choose + narrow + wide / 2, ffs=270.0 + gather)
 
 
 def engine_resources(engine: EngineConfig) -> Resources:

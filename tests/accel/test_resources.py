@@ -34,6 +34,15 @@ def test_every_format_has_points(points):
     assert set(synthesis.SINGLE) | {"fixed8 on DSPs", fitting.MIXED} <= models
 
 
+def test_whole_accelerators_are_roughly_what_is_modelled(points):
+    whole = fitting.whole_accelerators(points)
+    assert len(whole) == 4
+    for one in whole:
+        assert abs(one["modelled_luts"] / one["luts"] - 1) <= 0.20, one["name"]
+        assert abs(one["modelled_ffs"] / one["ffs"] - 1) <= 0.20, one["name"]
+    assert all(one["modelled_bram18"] == one["bram18"] for one in whole if one["bram18"] > 1)
+
+
 def test_packing_saves_dsps():
     assert resources.array_resources(ENGINE).dsps == 64
     packed = dataclasses.replace(ENGINE, groups=(RowGroup("fixed8", 4, "dsp", 2),))

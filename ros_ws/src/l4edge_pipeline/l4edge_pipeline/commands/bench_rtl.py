@@ -59,13 +59,13 @@ def measure(
     for name in names:
         entry = results["engines"][name]
         if "integers" in parts:
-            _say(f"{name}: integers")
             entry.update(rtl.integers(name, cycles))
+            _say("{}: {integer_mismatches} of {integers_compared:,} integers differ".format(name, **entry))
         if "cycles" in parts:
-            _say(f"{name}: cycles")
             entry.update(_cycle_errors(rtl.cycles(name, shapes)))
+            _say("{}: cycles off {cycle_error_max:.2%} at most, {latency_error_max:.2%} paced".format(name, **entry))
     if "resources" in parts:
-        results["resources"] = _resources(resynthesize)
+        results["resources"], results["whole_accelerators"] = _resources(resynthesize)
         for name, model in results["resources"].items():
             if name in results["engines"]:
                 results["engines"][name]["resource_error_mean"] = model["lut_error_mean"]
@@ -96,7 +96,7 @@ def _cycle_errors(found: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _resources(resynthesize: bool) -> Dict[str, Any]:
+def _resources(resynthesize: bool) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
     from l4edge_accel.rtl import fitting, synthesis
 
     if resynthesize:
@@ -104,7 +104,7 @@ def _resources(resynthesize: bool) -> Dict[str, Any]:
         fitting.write_constants(points)
     else:
         points = synthesis.read_results()
-    return fitting.leave_one_out(points)
+    return fitting.leave_one_out(points), fitting.whole_accelerators(points)
 
 
 def _packages(models: Path) -> List[Dict[str, Any]]:
@@ -114,13 +114,13 @@ def _packages(models: Path) -> List[Dict[str, Any]]:
     found = []
     for place in PACKAGES:
         name, level = place.split(":")
-        _say(f"{place}: layer by layer")
         checked = packages.check_level(load_package(models / name), level)
         sums = {
             key: sum(layer[key] for layer in checked["layers"])
             for key in ("compared_with_onnxruntime", "onnxruntime_mismatches", "compared_with_rtl", "rtl_mismatches",
                         "cycles", "cycle_differences")
         }
+        _say("{}: {rtl_mismatches} of {compared_with_rtl:,} integers differ from the RTL".format(place, **sums))
         layers = checked["layers"]
         found.append({"package": name, "level": level, "layer_count": len(layers), **sums, "layers": layers})
     return found
@@ -180,6 +180,9 @@ def _print(results: Dict[str, Any]) -> None:
     for name, model in results.get("resources", {}).items():
         text = "{:18} LUT {lut_error_mean:.1%} mean, {lut_error_max:.1%} worst; FF {ff_error_max:.1%}; {points} points"
         click.echo(text.format(name, **model))
+    for entry in results.get("whole_accelerators", []):
+        click.echo("whole, {name}: {luts} LUTs, modelled {modelled_luts:.0f}; {bram18} block memories, modelled "
+                   "{modelled_bram18:.0f}".format(**entry))
     for entry in results.get("packages", []):
         click.echo(
             "{package} {level}: {layer_count} layers; {onnxruntime_mismatches} of {compared_with_onnxruntime:,} "

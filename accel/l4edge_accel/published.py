@@ -177,13 +177,13 @@ def predict(design: PublishedDesign, constants: Optional[Constants] = None, lut_
     return Prediction(design, accelerator, network_cost(workload, accelerator, constants.assumptions))
 
 
-def fitted_overhead(designs: Sequence[PublishedDesign]) -> int:
-    """The pass overhead of ``OVERHEADS`` with the least sum of squared errors over ``designs``."""
+def fitted_overhead(designs: Sequence[PublishedDesign], among: Sequence[int] = OVERHEADS) -> int:
+    """The pass overhead of ``among`` with the least sum of squared errors over ``designs``."""
 
     def badness(overhead: int) -> float:
         return sum(predict(design, constants_with(overhead)).error ** 2 for design in designs)
 
-    return min(OVERHEADS, key=badness)
+    return min(among, key=badness)
 
 
 def _shapes(workload: Workload) -> Tuple[Tuple[Gemm, int], ...]:

@@ -1,7 +1,7 @@
 """The numbers of the accelerator's report, all modelled; ``l4edge_pipeline.report.accelerator`` draws them."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from l4edge_accel.configuration import AcceleratorConfig
@@ -11,8 +11,8 @@ from l4edge_accel.network_cost import Assumptions
 from l4edge_accel.resources import Resources, engine_resources
 from l4edge_accel.simulation_results import LayerRun, Simulation
 from l4edge_accel.simulator import simulate
-from l4edge_accel.vaqf import LEAST_END_BITS, Answer, Limits
-from l4edge_accel.workload import Gemm, Workload
+from l4edge_accel.vaqf import Answer, Limits, reformatted
+from l4edge_accel.workload import Workload
 
 RESOURCES = ("luts", "ffs", "dsps", "bram18")
 
@@ -100,14 +100,11 @@ def fitted(workload: Workload, accelerator: AcceleratorConfig, declared: bool = 
     """
     engine = accelerator.engines[0]
     if declared:
-        bits = engine.activation_bits
-        changed = (replace(one, activation_bits=bits) if isinstance(one, Gemm) else one for one in workload.operations)
-        return replace(workload, operations=tuple(changed))
+        return reformatted(workload, None, engine.activation_bits)
     shares: Dict[str, float] = {}
     for group in engine.groups:
         shares[group.format] = shares.get(group.format, 0.0) + group.rows / engine.rows
-    ends = max(LEAST_END_BITS, engine.activation_bits)
-    return workload.quantized(shares, engine.activation_bits, {f"fixed{ends}": 1.0}, ends)
+    return reformatted(workload, shares, engine.activation_bits)
 
 
 def accelerator_report(

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from l4edge_perception.tracking.association import assign, similarities
+from l4edge_perception.tracking.association import assign, similarities, unrivalled
 from l4edge_perception.tracking.boxes import centre_size, corners, overlaps
 from l4edge_perception.tracking.config import TrackerConfig
 from l4edge_perception.tracking.kalman import UNKNOWN
@@ -24,15 +24,15 @@ def seen_at(boxes, class_ids, places=None):
     detections = Detections(0, boxes, np.full(len(boxes), 0.9, np.float32), np.asarray(class_ids, np.int32))
     seen, _ = observe(detections, None, None, None, CONFIG)
     if places is not None:
-        seen.measured[:, GROUND] = np.transpose(places)
-        seen.noise[:, :, GROUND] = 0.09 * np.eye(2)[:, :, None]
+        seen.measured[:, 0, GROUND] = np.transpose(places)
+        seen.measured[:, 1:, GROUND] = 0.09 * np.eye(2)[:, :, None]
         seen.located[:] = True
     return seen
 
 
 def one_similarity(box, seen, class_id=CAR, place=None):
     variance = UNKNOWN if place is None else 0.09
-    return similarities(
+    similarity, possible = similarities(
         boxes=np.array([box], float).T,
         places=np.zeros((2, 1)) if place is None else np.array([place]).T,
         spread=variance * np.eye(2)[:, :, None],
@@ -40,7 +40,9 @@ def one_similarity(box, seen, class_id=CAR, place=None):
         class_ids=np.array([class_id]),
         seen=seen,
         config=CONFIG,
-    )[0, 0]
+    )
+    assert possible[0, 0] or similarity[0, 0] == 0.0
+    return similarity[0, 0] if possible[0, 0] else -np.inf
 
 
 def test_overlaps_by_hand():
@@ -60,19 +62,31 @@ def test_centre_size_and_corners_are_inverse():
 def test_assignment_is_the_best_of_all(seed):
     random = np.random.default_rng(seed)
     similarity = random.uniform(-0.2, 2.0, (4, 5))
-    similarity[random.uniform(size=(4, 5)) < 0.4] = -np.inf
-    rows, columns = assign(similarity)
+    possible = random.uniform(size=(4, 5)) >= 0.4
+    similarity *= possible
+    rows, columns = assign(similarity, possible)
     assert len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
-    assert np.isfinite(similarity[rows, columns]).all()
-    gains = np.where(np.isfinite(similarity), similarity, 0.0)
-    best = max(gains[np.arange(4), list(order)].sum() for order in itertools.permutations(range(5), 4))
+    assert possible[rows, columns].all()
+    best = max(similarity[np.arange(4), list(order)].sum() for order in itertools.permutations(range(5), 4))
     assert similarity[rows, columns].sum() == pytest.approx(best)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (2, 2)])
 def test_assignment_of_nothing(shape):
-    rows, columns = assign(np.full(shape, -np.inf))
+    rows, columns = assign(np.zeros(shape), np.zeros(shape, dtype=bool))
     assert len(rows) == len(columns) == 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_pairs_without_a_rival_are_what_would_be_assigned(seed):
+    random = np.random.default_rng(seed)
+    possible = random.uniform(size=(3, 4)) < 0.25
+    similarity = possible * random.uniform(-0.1, 1.0, (3, 4))
+    chosen = (possible.sum(axis=0) > 1).any() or (possible.sum(axis=1) > 1).any() or (similarity < 0.0).any()
+    found = unrivalled(similarity, possible)
+    assert (found is None) == chosen
+    if found is not None:
+        assert set(zip(*found)) == set(zip(*assign(similarity, possible)))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Which detection continues which track."""
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -25,7 +25,7 @@ def similarities(
     class_ids: np.ndarray,
     seen: Observations,
     config: TrackerConfig,
-) -> np.ndarray:
+) -> Tuple[np.ndarray, np.ndarray]:
     """How well each of M observations continues each of N tracks.
 
     Overlap in the image, plus nearness on the ground where both stand somewhere known, minus the cost of another
@@ -42,37 +42,55 @@ def similarities(
         config: gates and weights.
 
     Returns:
-        (N, M) float64, -inf where a match is impossible.
+        (N, M) float64, 0 where a match is impossible, and (N, M) bool, where it is possible.
     """
     similarity = overlaps(boxes, seen.boxes)
     possible = similarity >= config.overlap_gate
     comparable = located[:, None] & seen.located
-    if comparable.any():
-        square_metres, sigmas = _ground_distances(places, spread, seen)
-        near = comparable & (sigmas < config.ground_gate_sigmas)
-        similarity += near * (config.ground_weight - config.ground_weight / config.ground_gate_sigmas * sigmas)
-        possible |= near & (square_metres < config.ground_gate_m**2)
+    if np.count_nonzero(comparable):
+        square_metres, sigmas = _ground_distances(places, spread, seen.measured)
+        comparable &= sigmas < config.ground_gate_sigmas
+        similarity += comparable * (config.ground_weight - config.ground_weight / config.ground_gate_sigmas * sigmas)
+        comparable &= square_metres < config.ground_gate_m**2
+        possible |= comparable
     other_class = class_ids[:, None] != seen.class_ids
-    if other_class.any():
+    if np.count_nonzero(other_class):
         similarity -= config.relabel_cost * other_class
         possible &= RELATED[class_ids[:, None], seen.class_ids]
-    return np.where(possible, similarity, -np.inf)
+    similarity *= possible
+    return similarity, possible
 
 
-def assign(similarity: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Pairs (rows, columns) with the greatest sum of similarities, each row and column used at most once."""
-    possible = similarity > -np.inf
-    # An impossible pair costs nothing, so that it is no worse than leaving both alone; it is dropped afterwards.
-    rows, columns = linear_sum_assignment(np.where(possible, similarity, 0.0), maximize=True)
+def assign(similarity: np.ndarray, possible: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Pairs (rows, columns) with the greatest sum of similarities, each row and column used at most once.
+
+    An impossible pair has a similarity of 0, so that it is no worse than leaving both alone; it is dropped afterwards.
+    """
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
     kept = possible[rows, columns]
     return rows[kept], columns[kept]
 
 
-def _ground_distances(places: np.ndarray, spread: np.ndarray, seen: Observations) -> Tuple[np.ndarray, np.ndarray]:
+def unrivalled(similarity: np.ndarray, possible: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+    """All possible pairs (rows, columns) if each is worth something and the only one of its row and its column.
+
+    Then no assignment is better, whichever detections choose first. None if there is anything to choose.
+    """
+    count = np.count_nonzero(possible)
+    if count > min(possible.shape) or np.count_nonzero(similarity > 0.0) < count:
+        return None
+    rows, columns = possible.nonzero()
+    return (rows, columns) if len(set(rows.tolist())) == len(set(columns.tolist())) == count else None
+
+
+def _ground_distances(places: np.ndarray, spread: np.ndarray, measured: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Distances on the ground, (N, M): squared in square metres, and in standard deviations of both ends together."""
-    dx, dy = seen.measured[:, GROUND, None, :] - places[:, :, None]
-    joint = spread[:, :, :, None] + seen.noise[:, :, GROUND, None, :]
+    difference = measured[:, 0, GROUND, None, :] - places[:, :, None]
+    joint = spread[:, :, :, None] + measured[:, 1:, GROUND, None, :]
     x, y, mixed = joint[0, 0], joint[1, 1], joint[0, 1]
-    dx_squared, dy_squared = dx * dx, dy * dy
-    squares = (y * dx_squared - 2.0 * mixed * dx * dy + x * dy_squared) / (x * y - mixed * mixed)
+    dx_squared, dy_squared = difference * difference
+    squares = y * dx_squared
+    squares += x * dy_squared
+    squares -= 2.0 * mixed * (difference[0] * difference[1])
+    squares /= x * y - mixed * mixed
     return dx_squared + dy_squared, np.sqrt(squares)

@@ -21,11 +21,11 @@ def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of ``first`` (4, N) with every one of ``second`` (4, M), as (N, M)."""
     low = np.maximum(first[:2, :, None], second[:2, None, :])
     high = np.minimum(first[2:, :, None], second[2:, None, :])
-    width, height = np.maximum(high - low, 0.0)
-    shared = width * height
+    size = np.maximum(high - low, 0.0)
+    shared = size[0] * size[1]
     return shared / (_areas(first)[:, None] + _areas(second) - shared)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
-    width, height = boxes[2:] - boxes[:2]
-    return width * height
+    size = boxes[2:] - boxes[:2]
+    return size[0] * size[1]

@@ -53,6 +53,9 @@ LONGEST_EXTRAPOLATION_S = 0.5
 """How far the vehicle's pose is carried on to an image's stamp."""
 
 
+_ROUND = np.eye(2)[:, :, None]
+
+
 @dataclass(frozen=True)
 class Detections3D:
     """What a 3D detector says of the objects in a :class:`Detections`, row by row. N objects.
@@ -83,7 +86,7 @@ class GroundPoints:
 
     Attributes:
         positions: (2, N) float64, metres, of the side nearest to the vehicle; NaN while unknown.
-        covariances: (2, 2, N) float64, square metres.
+        covariances: (2, 2, N) float64, square metres; (2, 2, 1) where all are the same.
         sizes: (3, N) float64, length width height in metres.
     """
 
@@ -91,25 +94,17 @@ class GroundPoints:
     covariances: np.ndarray
     sizes: np.ndarray
 
-    @staticmethod
-    def unknown(count: int) -> "GroundPoints":
-        """Objects of which nothing is known."""
-        return GroundPoints(
-            np.full((2, count), np.nan), np.full((2, 2, count), np.nan), np.full((3, count), np.nan)
-        )
-
 
 def points_from_boxes_3d(boxes_3d: Detections3D) -> GroundPoints:
     """The nearest points of 3D boxes, ``base_link``."""
-    centres, sizes = boxes_3d.positions.T[:2], boxes_3d.sizes.T
-    facing = np.array((np.cos(boxes_3d.yaws), np.sin(boxes_3d.yaws)))
-    along, across = centres * facing, centres[::-1] * facing
-    reach = np.maximum(np.abs((along[0] + along[1], across[0] - across[1])), 1e-6)
+    centres = boxes_3d.positions.T[:2]
+    # As complex numbers, so that one product tells how far a centre lies along its box (real) and across (imaginary).
+    turned = (centres[0] + 1j * centres[1]) * np.exp(-1j * boxes_3d.yaws)
+    reach = np.maximum(np.abs((turned.real, turned.imag)), 1e-6)
     # From the centre towards the vehicle, the box ends at its front or rear, or at a flank, whichever comes first.
-    to_end, to_flank = 0.5 * sizes[:2] / reach
-    covariances = np.zeros((2, 2, len(boxes_3d)))
-    covariances[0, 0] = covariances[1, 1] = boxes_3d.position_std**2
-    return GroundPoints(centres * (1.0 - np.minimum(np.minimum(to_end, to_flank), 1.0)), covariances, sizes)
+    to_end, to_flank = 0.5 * boxes_3d.sizes.T[:2] / reach
+    kept = 1.0 - np.minimum(np.minimum(to_end, to_flank), 1.0)
+    return GroundPoints(centres * kept, boxes_3d.position_std**2 * _ROUND, boxes_3d.sizes.T)
 
 
 def points_from_camera(boxes: np.ndarray, class_ids: np.ndarray, camera: CameraModel) -> GroundPoints:

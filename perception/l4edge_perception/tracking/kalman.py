@@ -2,16 +2,15 @@
 
 An object has P pairs of coordinates, each coordinate with a velocity. The two of a pair may depend on each other, as
 the two of a place on the ground do; pairs do not. So a pair's state is four numbers: position and position, velocity
-and velocity. The states of N objects are two arrays: the means, (4, P, N), and the covariances, (4, 4, P, N). With the
-objects last, every operation below runs over all pairs of all objects at once, and a 2 x 2 matrix is inverted by its
-formula.
+and velocity. The states of N objects are one array, (4, 5, P, N): ``[:, 0]`` are the means and ``[:, 1:]`` the
+covariances, since what moves or corrects a column of the covariance does the same to the mean. Measurements are alike,
+(2, 3, P, N): ``[:, 0]`` are positions and ``[:, 1:]`` their covariances. With the objects last, every operation below
+runs over all pairs of all objects at once, and a 2 x 2 matrix is inverted by its formula.
 
 The process noise is white acceleration in continuous time (Bar-Shalom, Li, Kirubarajan: Estimation with Applications
 to Tracking and Navigation, section 6.2.2). Its variance grows with seconds, not with steps: a tracker at 10 Hz and one
 at 30 Hz believe the same.
 """
-
-from typing import Tuple
 
 import numpy as np
 
@@ -21,28 +20,23 @@ UNKNOWN = 1e9
 _ADJUGATE_SIGNS = np.array([[1.0, -1.0], [-1.0, 1.0]])[:, :, None, None]
 
 
-def start(measured: np.ndarray, noise: np.ndarray, speed_std: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Means and covariances of objects seen for the first time, at rest as far as one knows.
+def start(state: np.ndarray, seen: np.ndarray, speed_std: np.ndarray) -> None:
+    """Fill in the state of objects seen for the first time, at rest as far as one knows.
 
     Args:
-        measured: (2, P, N) positions.
-        noise: (2, 2, P, N) covariances of the measurements.
+        state: (4, 5, P, N) zeros.
+        seen: (2, 3, P, N) measurements.
         speed_std: (P, N) velocities to expect along both axes of a pair (standard deviation), per second.
     """
-    means = np.zeros((4, *speed_std.shape))
-    means[:2] = measured
-    covariances = np.zeros((4, 4, *speed_std.shape))
-    covariances[:2, :2] = noise
-    covariances[2, 2] = covariances[3, 3] = speed_std * speed_std
-    return means, covariances
+    state[:2, :3] = seen
+    state[2, 3] = state[3, 4] = speed_std * speed_std
 
 
-def predict(means: np.ndarray, covariances: np.ndarray, seconds: float, wander: np.ndarray) -> None:
+def predict(state: np.ndarray, seconds: float, wander: np.ndarray) -> None:
     """Move all objects ahead in time, in place.
 
     Args:
-        means: (4, P, N).
-        covariances: (4, 4, P, N).
+        state: (4, 5, P, N).
         seconds: how far.
         wander: (P, N) how much velocities change by chance within one second along both axes of a pair (standard
             deviation).
@@ -51,30 +45,26 @@ def predict(means: np.ndarray, covariances: np.ndarray, seconds: float, wander: 
     growth = np.array(
         ((cube, 0.0, square, 0.0), (0.0, cube, 0.0, square), (square, 0.0, seconds, 0.0), (0.0, square, 0.0, seconds))
     )
-    means[:2] += seconds * means[2:]
-    covariances[:2] += seconds * covariances[2:]
-    covariances[:, :2] += seconds * covariances[:, 2:]
-    covariances += growth[:, :, None, None] * (wander * wander)
+    state[:2] += seconds * state[2:]
+    state[:, 1:3] += seconds * state[:, 3:]
+    state[:, 1:] += growth[:, :, None, None] * (wander * wander)
 
 
-def correct(
-    means: np.ndarray, covariances: np.ndarray, measured: np.ndarray, noise: np.ndarray, known: np.ndarray
-) -> None:
+def correct(state: np.ndarray, seen: np.ndarray, known: np.ndarray) -> None:
     """Let one measured position for each pair of each object correct it, in place.
 
     Args:
-        means: (4, P, N).
-        covariances: (4, 4, P, N).
-        measured: (2, P, N) positions, finite; what a pair holds that was not measured does not matter.
-        noise: (2, 2, P, N) covariances of the measurements, finite.
+        state: (4, 5, P, N).
+        seen: (2, 3, P, N) measurements, finite; what a pair holds that was not measured does not matter.
         known: (P, N) bool, which pairs were measured; the others stay as they are.
     """
-    spread = covariances[:2, :2] + noise
+    spread = state[:2, 1:3] + seen[:, 1:]
     determinant = spread[0, 0] * spread[1, 1] - spread[0, 1] * spread[1, 0]
     inverse = spread[::-1, ::-1] * (_ADJUGATE_SIGNS * (known / determinant))
-    gains = _product(covariances[:, :2], inverse)
-    means += _product(gains, (measured - means[:2])[:, None])[:, 0]
-    covariances -= _product(gains, covariances[:2])
+    gains = _product(state[:, 1:3], inverse)
+    surplus = state[:2].copy()
+    surplus[:, 0] -= seen[:, 0]
+    state -= _product(gains, surplus)
 
 
 def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:

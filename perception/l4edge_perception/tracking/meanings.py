@@ -40,7 +40,7 @@ def with_sightings(evidence: np.ndarray, probabilities: np.ndarray) -> np.ndarra
 
 def probabilities_of(evidence: np.ndarray) -> np.ndarray:
     """(meanings, N) float32 probabilities of evidence; a column of zeros where there is none."""
-    if not evidence.any():
+    if not np.count_nonzero(evidence):
         return np.zeros(evidence.shape, dtype=np.float32)
     shares = np.exp(evidence)
     shares /= shares.sum(axis=0)

@@ -1,11 +1,32 @@
 """What is known of all tracks at once."""
 
+from typing import Tuple
+
 import numpy as np
 
 from l4edge_perception.types import MEANINGS, OBJECT_CLASSES
 
-_PARTS = np.cumsum([0, 1, 1, 3, len(OBJECT_CLASSES), len(MEANINGS), 12, 48]).tolist()
-"""Where the real numbers of a track begin and end: belief, score, size, votes, meanings, means, covariances."""
+_VOTES = 5
+_MEANINGS = _VOTES + len(OBJECT_CLASSES)
+COMMON = _MEANINGS + len(MEANINGS)
+"""How many numbers tracks and observations have in common, see :func:`divided`."""
+
+_NUMBERS = COMMON + 60
+
+
+def divided(numbers: np.ndarray) -> Tuple[np.ndarray, ...]:
+    """Views of the numbers that tracks and observations have in common, and of what follows.
+
+    They are belief (N,), score (N,), sizes (3, N), votes (classes, N), meanings (meanings, N), the rest (..., N).
+    """
+    return (
+        numbers[0],
+        numbers[1],
+        numbers[2:_VOTES],
+        numbers[_VOTES:_MEANINGS],
+        numbers[_MEANINGS:COMMON],
+        numbers[COMMON:],
+    )
 
 
 class TrackTable:
@@ -20,8 +41,7 @@ class TrackTable:
         sizes: (3, N) float64, length width height in metres, NaN where unknown.
         votes: (classes, N) float64, sum of the scores of its detections, by class.
         meanings: (meanings, N) float64, evidence, see meanings.py.
-        means: (4, 3, N) float64 of box and place, see the filter and ``CENTRE``, ``SIZE``, ``GROUND``.
-        covariances: (4, 4, 3, N) float64.
+        state: (4, 5, 3, N) float64 of box and place, see the filter and ``CENTRE``, ``SIZE``, ``GROUND``.
         ids: (N,) int64.
         class_ids: (N,) int64, the class most voted for.
         born_ns: (N,) int64, stamp of the first detection.
@@ -29,20 +49,16 @@ class TrackTable:
         stamps_ns: (2, N) both.
         published: (N,) bool.
         located: (N,) bool, whether the place on the ground was ever measured.
-        held: the three arrays.
+        numbers, integers, flags: the three arrays: reals in the order above, then integers, then bool.
     """
 
-    def __init__(self, reals: np.ndarray, integers: np.ndarray, flags: np.ndarray) -> None:
-        beliefs, scores, sizes, votes, meanings, means, covariances = (
-            reals[begin:end] for begin, end in zip(_PARTS, _PARTS[1:])
-        )
-        self.beliefs, self.scores = beliefs[0], scores[0]
-        self.sizes, self.votes, self.meanings = sizes, votes, meanings
-        self.means, self.covariances = means.reshape(4, 3, -1), covariances.reshape(4, 4, 3, -1)
+    def __init__(self, numbers: np.ndarray, integers: np.ndarray, flags: np.ndarray) -> None:
+        self.numbers, self.integers, self.flags = numbers, integers, flags
+        self.beliefs, self.scores, self.sizes, self.votes, self.meanings, state = divided(numbers)
+        self.state = state.reshape(4, 5, 3, -1)
         self.ids, self.class_ids, self.born_ns, self.seen_ns = integers
         self.stamps_ns = integers[2:]
         self.published, self.located = flags
-        self.held = reals, integers, flags
 
     def __len__(self) -> int:
         return len(self.published)
@@ -50,12 +66,18 @@ class TrackTable:
     @staticmethod
     def zeros(count: int) -> "TrackTable":
         """``count`` tracks to be filled in."""
-        return TrackTable(np.zeros((_PARTS[-1], count)), np.zeros((4, count), np.int64), np.zeros((2, count), np.bool_))
+        return TrackTable(np.zeros((_NUMBERS, count)), np.zeros((4, count), np.int64), np.zeros((2, count), np.bool_))
 
     def where(self, kept: np.ndarray) -> "TrackTable":
         """A table of its own with the tracks that the mask ``kept`` (N,) names."""
-        return TrackTable(*(held.compress(kept, axis=-1) for held in self.held))
+        return TrackTable(
+            self.numbers.compress(kept, axis=1), self.integers.compress(kept, axis=1), self.flags.compress(kept, axis=1)
+        )
 
     def with_more(self, more: "TrackTable") -> "TrackTable":
         """Both tables, one after the other."""
-        return TrackTable(*(np.concatenate(pair, axis=-1) for pair in zip(self.held, more.held)))
+        return TrackTable(
+            np.concatenate((self.numbers, more.numbers), axis=1),
+            np.concatenate((self.integers, more.integers), axis=1),
+            np.concatenate((self.flags, more.flags), axis=1),
+        )

@@ -29,8 +29,8 @@ EVENTS: Sequence[Tuple[float, str]] = (
     (0.73, "restart"), (0.85, "busy"), (0.92, "overfill"),
 )
 """Share of the time, and what happens then. At the whole modelled rate a queue has no room for anybody else; when it is
-calm, half of that rate leaves room for the chain."""
-CALM = 0.5
+calm, a quarter of that rate leaves room for the chain."""
+CALM = 0.25
 
 
 @click.command()
@@ -49,7 +49,7 @@ def command(seconds: float, recording: Path, chain: bool, share: float, accelera
     """Load an offload node as much as its modelled device can bear, and watch who gets an answer.
 
     The network that reads signs runs on a simulated accelerator, paced by its modelled time. A load of requests keeps
-    it busy at its whole modelled rate, for a while at half of it. Three times its queue is overfilled, twice it is
+    it busy at its whole modelled rate, for a while at a quarter of it. Three times its queue is overfilled, twice it is
     killed and started again. Beside it the driving chain replays a drive with its signs offloaded to the same node;
     before that once without. No board was tested.
     """

@@ -149,11 +149,16 @@ def accelerator_report(
     )  # fmt: skip
 
 
+def kind_name(name: str) -> str:
+    """A layer's name with stars for numbers that stand alone: ``blocks.*.conv1``."""
+    return re.sub(r"(?<![A-Za-z\d])\d+", "*", name)
+
+
 def layer_kinds(simulation: Simulation) -> Tuple[LayerKind, ...]:
     """Layers by name without their numbers, the most expensive kind first."""
     groups: Dict[str, List[LayerRun]] = {}
     for layer in simulation.layers:
-        groups.setdefault(re.sub(r"(?<![A-Za-z])\d+", "*", layer.name), []).append(layer)
+        groups.setdefault(kind_name(layer.name), []).append(layer)
     kinds = [_kind(name, group, simulation.clock_hz) for name, group in groups.items()]
     return tuple(sorted(kinds, key=lambda kind: -kind.seconds))
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from l4edge_accel.configuration import AcceleratorConfig, EngineConfig, RowGroup, write_configuration
-from l4edge_accel.report import accelerator_report, fitted, utilization
+from l4edge_accel.report import accelerator_report, fitted, kind_name, utilization
 from l4edge_accel.vaqf import compile_accelerator
 from l4edge_accel.workload import named_workloads
 from l4edge_perception.errors import InputError
@@ -45,6 +45,10 @@ def test_kinds_of_layers_gather_what_the_simulation_says(report):
     assert sum(kind.seconds for kind in report.kinds) == pytest.approx(occupied / simulation.clock_hz)
     for kind in report.kinds:
         assert kind.busy_share + sum(kind.stalls.values()) == pytest.approx(1.0)
+
+
+def test_numbers_that_stand_alone_do_not_tell_kinds_apart():
+    assert kind_name("network.stage32.1.blocks.10.first") == "network.stage32.*.blocks.*.first"
 
 
 def test_nothing_is_above_its_roof(report):

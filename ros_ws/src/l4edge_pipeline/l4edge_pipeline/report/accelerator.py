@@ -1,11 +1,10 @@
 """Draws the accelerator's report: one HTML page that needs no other file and no network."""
 
 import math
-import re
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
-from l4edge_accel.report import RESOURCES, AcceleratorReport, utilization
+from l4edge_accel.report import RESOURCES, AcceleratorReport, kind_name, utilization
 from l4edge_accel.simulation_results import LayerRun, Simulation
 from l4edge_perception.errors import InputError
 from l4edge_pipeline.report.charts import FULL, HALF, Axes, Html, element
@@ -62,7 +61,7 @@ def _colours(report: AcceleratorReport) -> Dict[str, str]:
 
 
 def _colour(name: str, colours: Dict[str, str]) -> str:
-    return colours.get(re.sub(r"(?<![A-Za-z])\d+", "*", name), "stage-7")
+    return colours.get(kind_name(name), "stage-7")
 
 
 def _tiles(report: AcceleratorReport) -> List[Tuple[str, str]]:

@@ -1,11 +1,13 @@
 """When alarms are confirmed: the same suspect, near enough, in enough of the last frames."""
 
+import dataclasses
+
 import pytest
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.safety_types import NO_LABEL, Hazard, ObjectVerdict, Verdict, WindowVerdict
 from l4edge_perception.types import MEANINGS
-from l4edge_pipeline.safety.suspects import AlarmCounter, ConfirmationConfig
+from l4edge_pipeline.safety.suspects import UNKNOWN_CLASS, AlarmCounter, ConfirmationConfig
 
 NEAR = (100.0, 100.0, 140.0, 140.0)
 ELSEWHERE = (400.0, 100.0, 440.0, 140.0)
@@ -54,19 +56,23 @@ def test_what_is_too_far_away_or_no_alarm_is_not_counted():
     assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, object_px=10.0)[-1].alarms == 0
     assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, sign_px=10.0)[-1].confirmed
     assert counts([[alarm(verdict=Verdict.UNCERTIFIED)]] * 5)[-1].alarms == 0
+    unknown = dataclasses.replace(alarm(), class_id=UNKNOWN_CLASS)
+    assert counts([[unknown]] * 5)[-1].alarms == 0, "no masked view shows an object there"
 
 
 @pytest.mark.parametrize(
-    ("words", "recovered", "counted"),
+    ("words", "label", "recovered", "counted"),
     [
-        ((("stop", 0.6),), "", True), ((("speed_50", 0.99), ("red", 0.6)), "", True), ((("stop", 0.4),), "", False),
-        ((("speed_50", 0.99), ("none", 0.99), ("green", 0.99)), "", False), ((), "stop", True), ((), "speed_50", False),
-        ((("speed_50", 0.99),), "stop", False), ((), "", False),
+        ((("stop", 0.6),), "none", "", True), ((("speed_50", 0.99), ("red", 0.6)), "none", "", True),
+        ((("stop", 0.4),), "none", "", False), ((("speed_50", 0.99), ("green", 0.99)), "off", "", False),
+        ((("speed_50", 0.99),), "stop", "", True), ((("none", 0.99),), "red", "", False),
+        ((("none", 0.99), ("green", 0.6)), "red", "", True), ((), "stop", "stop", True),
+        ((), "speed_50", "speed_50", False), ((("speed_50", 0.99),), "none", "stop", False),
     ],
 )  # fmt: skip
-def test_of_signs_only_what_is_dangerous_to_miss_counts(words, recovered, counted):
-    label = MEANINGS.index(recovered) if recovered else NO_LABEL
-    entry = alarm(hazard=Hazard.LABEL, words=words, recovered_label=label)
+def test_of_signs_only_what_is_dangerous_to_miss_counts(words, label, recovered, counted):
+    recovered_label = MEANINGS.index(recovered) if recovered else NO_LABEL
+    entry = alarm(hazard=Hazard.LABEL, words=words, label=MEANINGS.index(label), recovered_label=recovered_label)
     assert ConfirmationConfig().counts(entry) == counted
 
 

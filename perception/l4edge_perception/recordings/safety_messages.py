@@ -128,7 +128,8 @@ def _to_free_space(message: Any) -> FreeSpace:
         raise ValueError(f"a grid of {shape[0]} x {shape[1]} cells with {flags.size} flags")
     places = (message.forward, message.forward_step, message.left, message.left_step)
     _finite("the place of the grid", *places)
-    return FreeSpace(*(float(value) for value in places), certified=(flags == 1).reshape(shape))
+    forward_m, forward_step_m, left_m, left_step_m = (float(value) for value in places)
+    return FreeSpace(forward_m, forward_step_m, left_m, left_step_m, (flags == 1).reshape(shape))
 
 
 def _from_verdict(value: SafetyVerdict, sequence: int, _: int) -> Any:

@@ -252,8 +252,8 @@ def main() -> None:
         names = " ".join(drive.drive for drive in drives)
         result = {
             "command": f"python -m l4edge_pipeline.safety.clean_drives {names} --out {given.out} --page docs/safety.md",
-            "drives_made_by": "l4edge simulate drive --out SPLIT_SEED --split SPLIT --seed SEED --duration 8 "
-            "--start (6 * (SEED mod 5))",
+            "drives_made_by": "l4edge simulate drive --out SPLIT_SEED --split SPLIT --seed SEED "
+            "--duration SECONDS --start (6 * (SEED mod 5))",
             "parameters": bench.parameters,
             "summary": summary(drives),
             "drives": [asdict(drive) for drive in drives],

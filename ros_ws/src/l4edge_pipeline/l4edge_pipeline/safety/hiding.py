@@ -20,9 +20,7 @@ from l4edge_perception.errors import InputError
 from l4edge_perception.packages import ModelPackage
 from l4edge_perception.safety_types import FreeSpace, Hazard, ObjectVerdict, Verdict, WindowVerdict
 from l4edge_perception.types import CameraModel, Detections
-
-UNKNOWN_CLASS = 255
-"""Of what looks like an object of some kind."""
+from l4edge_pipeline.safety.suspects import UNKNOWN_CLASS
 
 CERTIFIED_CLASSES = (FAR, CLOSE)
 """Places of a patch, relative to an object, that its certificate is made out for: not on top of it."""

@@ -13,8 +13,13 @@ from l4edge_perception.safety_types import AlarmCount, Box, Hazard, ObjectVerdic
 from l4edge_perception.types import MEANINGS
 from l4edge_pipeline.safety.escalation import CRITICAL_MEANINGS
 
+UNKNOWN_CLASS = 255
+"""Class of what looks like an object of some kind."""
+
 CRITICAL_LABELS = frozenset(MEANINGS.index(word) for word in CRITICAL_MEANINGS)
-"""Of windows, indices into ``MEANINGS``."""
+"""Indices into ``MEANINGS``."""
+
+NOTHING = MEANINGS.index("none")
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,11 @@ class ConfirmationConfig:
     Attributes:
         needed, frames: so many of the last frames with an alarm of one suspect.
         sign_px: signs and lights whose longer edge is shorter are too far away to count.
-        object_px: the same for hidden objects.
-        confidence: of a sign or light only those alarms count in which something dangerous to miss is read more
-            confidently than this where a window is hidden, or as a whole and otherwise by the pipeline.
+        object_px: the same for hidden objects. What only looks like an object of some kind, without a masked view that
+            shows one, never counts: in clean drives such places stay for many frames.
+        confidence: of signs and lights only those alarms count in which something dangerous to miss is at stake: read
+            more confidently than this where a window is hidden; or read as a whole, and something else where a window
+            is hidden or by the pipeline.
         overlap: intersection over union from which two alarms without a track's name are about one place.
     """
 
@@ -51,11 +58,16 @@ class ConfirmationConfig:
         if entry.verdict != Verdict.ALARM:
             return False
         if entry.hazard != Hazard.LABEL:
-            return edge >= self.object_px
-        hidden = any(
-            window.label in CRITICAL_LABELS and window.confidence > self.confidence for window in entry.disagreeing
-        )
-        return edge >= self.sign_px and (hidden or (not entry.disagreeing and entry.recovered_label in CRITICAL_LABELS))
+            return edge >= self.object_px and entry.class_id != UNKNOWN_CLASS
+        return edge >= self.sign_px and self._dangerous(entry)
+
+    def _dangerous(self, entry: ObjectVerdict) -> bool:
+        """Whether a stop or yield sign, a red or amber light may be what is at stake."""
+        if not entry.disagreeing:
+            return entry.recovered_label in CRITICAL_LABELS
+        read = {window.label for window in entry.disagreeing if window.confidence > self.confidence}
+        # A lamp that a window hides looks like no lamp; that is what windows do, and no second meaning.
+        return bool(read & CRITICAL_LABELS) or (entry.label in CRITICAL_LABELS and bool(read - {NOTHING}))
 
 
 @dataclass

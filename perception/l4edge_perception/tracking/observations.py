@@ -21,6 +21,7 @@ CERTAIN = 0.982
 CERTAIN_LOG_ODDS = np.log(CERTAIN / (1.0 - CERTAIN))
 """Higher scores, and ones as near to 0, say no more than this."""
 
+_KNOWN_CLASSES = frozenset(range(len(OBJECT_CLASSES)))
 _CLASS_IDS = np.arange(len(OBJECT_CLASSES))[:, None]
 
 CENTRE, SIZE, GROUND = range(3)
@@ -110,14 +111,16 @@ def observe(
 def _order(table: np.ndarray, low_score: float) -> Tuple[np.ndarray, int]:
     """Which detections (6, N; class, corners of the box, negative score) to look at in turn, how many are unusable."""
     order = np.lexsort(table)
-    usable = np.isfinite(table)
-    usable[1:3] &= table[3:5] > table[1:3]
-    usable[0] &= (table[0] >= 0) & (table[0] < len(OBJECT_CLASSES))
-    sure_enough = table[5] <= -low_score
-    if np.count_nonzero(usable) == table.size:
+    finite, has_area, sure_enough = np.isfinite(table), table[3:5] > table[1:3], table[5] <= -low_score
+    if (
+        np.count_nonzero(finite) == finite.size
+        and np.count_nonzero(has_area) == has_area.size
+        and _KNOWN_CLASSES.issuperset(table[0].tolist())
+    ):
         return order[: np.count_nonzero(sure_enough)], 0
-    all_usable = usable.all(axis=0)
-    return order[(all_usable & sure_enough)[order]], len(order) - np.count_nonzero(all_usable)
+    known_class = (table[0] >= 0) & (table[0] < len(OBJECT_CLASSES))
+    usable = finite.all(axis=0) & has_area.all(axis=0) & known_class
+    return order[(usable & sure_enough)[order]], len(order) - np.count_nonzero(usable)
 
 
 def _locate(seen: Observations, places: Optional[GroundPoints], doubt: np.ndarray) -> None:

@@ -28,6 +28,9 @@ VEHICLE_ACCELERATION = 5.0
 """What everything may have on top in ``base_link`` because the vehicle itself drives and turns: speed in metres per
 second, and how much it changes by chance within one second."""
 
+_RELATIVE_SPEED = np.hypot(FIRST_SPEED, VEHICLE_SPEED)
+_RELATIVE_ACCELERATION = np.hypot(ACCELERATION, VEHICLE_ACCELERATION)
+
 SIZE_MEMORY_S = 1.0
 """Time constant with which a track's size follows the measured ones."""
 
@@ -127,7 +130,7 @@ class Tracker:
         state = table.state
         wander = np.empty((3, len(table)))
         np.multiply(self._box_wander, state[1, 0, SIZE], out=wander[:GROUND])
-        wander[GROUND] = self._with_vehicle(ACCELERATION, VEHICLE_ACCELERATION)[table.class_ids]
+        wander[GROUND] = (ACCELERATION if self._in_map else _RELATIVE_ACCELERATION)[table.class_ids]
         predict(state, seconds, wander)
         np.maximum(state[:2, 0, SIZE], LEAST_BOX_PIXELS, out=state[:2, 0, SIZE])
         if np.count_nonzero(table.meanings):
@@ -195,7 +198,7 @@ class Tracker:
             table.meanings[:] = with_sightings(np.zeros_like(seen.meanings), seen.meanings)
         speeds = np.empty((3, len(seen)))
         speeds[:GROUND] = self.config.first_box_velocity * seen.measured[1, 0, SIZE]
-        speeds[GROUND] = self._with_vehicle(FIRST_SPEED, VEHICLE_SPEED)[seen.class_ids]
+        speeds[GROUND] = (FIRST_SPEED if self._in_map else _RELATIVE_SPEED)[seen.class_ids]
         start(table.state, seen.measured, speeds)
         table.ids[:] = np.arange(self._next_id, self._next_id + len(seen))
         table.class_ids[:] = seen.class_ids
@@ -203,10 +206,6 @@ class Tracker:
         table.published[:] = table.beliefs >= self._published
         table.located[:] = seen.located
         return table
-
-    def _with_vehicle(self, own: np.ndarray, vehicle: float) -> np.ndarray:
-        """What objects move by on their own, in ``base_link`` together with what the vehicle's motion adds."""
-        return own if self._in_map else np.hypot(own, vehicle)
 
     def _tracks(self, table: TrackTable, rows: np.ndarray, stamp_ns: int) -> Tracks:
         """What is published of the tracks at ``rows``."""

@@ -177,7 +177,7 @@ def test_simulated_device_gives_the_integers_of_the_network_at_its_time(signs, c
     result = backend.run(crops(3))
     assert (result.outputs[0] == Session(signs, "w1a8").run(crops(3))[0]).all()
     assert result.modelled_s == backend.seconds(3) == 30.0
-    assert waits == [30.0] and result.wall_s == 0.0, "the clock stands still"
+    assert waits == pytest.approx([30.0]) and result.wall_s == 0.0, "the clock stands still"
     first = result.outputs[0].copy()
     backend.run(crops(3, seed=1))
     assert (result.outputs[0] == first).all(), "an answer must outlive the next run"
@@ -191,10 +191,10 @@ def test_a_device_begins_with_what_waits_as_soon_as_it_is_free(signs, clock):
         backend.run(crops(1), received_ns)
         ends_s.append((clock.now_ns - received_ns) * 1e-9)
         clock.sleep(4.0)  # the host hands out the answer
-    assert ends_s == [10.0, 20.0, 30.0]
+    assert ends_s == pytest.approx([10.0, 20.0, 30.0])
     clock.sleep(50.0)
     backend.run(crops(1), clock.now_ns - 1_000_000_000)
-    assert (clock.now_ns - received_ns) * 1e-9 == 34.0 + 50.0 - 1.0 + 10.0
+    assert (clock.now_ns - received_ns) * 1e-9 == pytest.approx(34.0 + 50.0 - 1.0 + 10.0)
 
 
 def test_as_fast_as_possible_does_not_wait(signs):

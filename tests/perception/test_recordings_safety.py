@@ -70,7 +70,7 @@ def test_the_constants_of_the_messages_are_those_of_the_dataclasses():
 def test_a_broken_verdict_is_refused_not_believed(field, value):
     message = to_message(full_verdict())
     setattr(message, field, value)
-    with pytest.raises(ValueError, match="not a valid|no share|not a number"):
+    with pytest.raises(ValueError, match=r"not a valid|no share|not a number"):
         from_message(message)
 
 

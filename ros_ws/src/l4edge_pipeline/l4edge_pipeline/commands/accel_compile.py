@@ -189,9 +189,10 @@ def _print(result: Dict[str, Any]) -> None:
     if chosen:
         for engine in chosen["engines"]:
             rows = " + ".join(f"{count} {name}" for name, count in engine["rows"].items())
+            ports = engine["ports"]
             click.echo(
-                "engine {name}: {0} rows x {inputs} inputs x {lanes} tokens, A{activation_bits}, ports in {ports[in]}, "
-                "weights {ports[weight]}, out {ports[out]}".format(rows, **engine)
+                f"engine {engine['name']}: {rows} rows x {engine['inputs']} inputs x {engine['lanes']} tokens, "
+                f"A{engine['activation_bits']}, ports in {ports['in']}, weights {ports['weight']}, out {ports['out']}"
             )
         shares = ", ".join(f"{name} {share:.0%}" for name, share in chosen["time_by_bound"].items())
         margin = chosen["fps"] / result["fps"] - 1

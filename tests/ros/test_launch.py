@@ -19,6 +19,7 @@ LAUNCH_FILES = sorted(LAUNCH.glob("*.launch.py"))
 TABLE = yaml.safe_load((LAUNCH / "config" / "stages.yaml").read_text())
 ENTRIES = {**TABLE["stages"], **TABLE["services"]}
 ALWAYS = {entry["node"] for entry in ENTRIES.values() if "part" not in entry}
+MONITORED = ALWAYS | {entry["node"] for entry in ENTRIES.values() if entry.get("part") == "monitor"}
 
 needs_launch_ros = pytest.mark.skipif(
     importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI; needs a ROS 2 installation"
@@ -74,8 +75,9 @@ def described(name, **arguments):
 @pytest.mark.parametrize(
     ("name", "arguments", "executables"),
     [
-        ("pipeline.launch.py", {}, {entry["node"] for entry in ENTRIES.values()} - {"recorder"}),
-        ("pipeline.launch.py", {"record_to": "drive"}, {entry["node"] for entry in ENTRIES.values()}),
+        ("pipeline.launch.py", {}, MONITORED - {"recorder"}),
+        ("pipeline.launch.py", {"record_to": "drive"}, MONITORED),
+        ("pipeline.launch.py", {"record_to": "drive", "offload": "signs"}, MONITORED | {"offload"}),
         (
             "replay.launch.py",
             {"recording": "drive"},
@@ -84,7 +86,7 @@ def described(name, **arguments):
         (
             "replay.launch.py",
             {"recording": "drive", "monitor": "true"},
-            {entry["node"] for entry in ENTRIES.values()} - {"recorder", "sensing"} | {"replaying"},
+            MONITORED - {"recorder", "sensing"} | {"replaying"},
         ),
         (
             "pipeline.launch.py",

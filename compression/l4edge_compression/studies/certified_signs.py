@@ -6,7 +6,6 @@ pixels work on one network. ``--out`` ends up with ``checkpoint.pt``, to resume 
 ``l4edge_compression.studies.certified_signs_package``, which exports and judges the network.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -23,8 +22,10 @@ from torch.nn import functional
 from l4edge_compression.studies.certified_signs_network import CertifiedSignClassifier, new_certified
 from l4edge_compression.studies.certified_signs_windows import meanings_under, random_windows, uncovered
 from l4edge_perception.models.sign_classifier import LEAST_HEIGHT_PX
+from l4edge_perception.training.display import print_pass
 from l4edge_perception.training.processor import without_matrix_tiles
-from l4edge_perception.training.resuming import resume_from, write_checkpoint
+from l4edge_perception.training.resuming import load_parts, resume_from, save_parts
+from l4edge_perception.training.schedule import decay_groups, follow, learning_rate, progress_of, set_learning_rate
 from l4edge_perception.training.sign_batches import NUMBERS, CropAugmentation, plain_crops, training_batches
 from l4edge_perception.training.sign_classifier import for_training
 from l4edge_perception.training.sign_crops import Tiles, read_tiles
@@ -99,30 +100,18 @@ def new_state(config: OcclusionTraining, start: Path) -> OcclusionState:
     content: dict[str, Any] = {}
     resume_from(start, "a sign classifier", content.update)
     network, average = (new_certified(content, config.threshold, config.depth) for _ in range(2))
-    decayed = [weight for name, weight in network.named_parameters() if weight.ndim > 1 and "_token" not in name]
-    kept = [weight for name, weight in network.named_parameters() if weight.ndim <= 1 or "_token" in name]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(decay_groups(network, config.weight_decay), lr=config.learning_rate)
     return OcclusionState(network, average, optimizer, dict(content["config"]["network"]))
 
 
 def save_state(path: Path, state: OcclusionState, config: OcclusionTraining) -> None:
     """Write everything of a run into one file, whole or not at all."""
-    parts = {name: getattr(state, name).state_dict() for name in PARTS}
-    numbers = {name: getattr(state, name) for name in COUNTERS}
-    write_checkpoint(path, {"config": asdict(config), "start": state.start, **parts, **numbers})
+    save_parts(path, state, PARTS, COUNTERS, {"config": asdict(config), "start": state.start})
 
 
 def load_state(path: Path, state: OcclusionState) -> None:
     """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another network."""
-
-    def fill(content: dict[str, Any]) -> None:
-        for part in PARTS:
-            getattr(state, part).load_state_dict(content[part])
-        for name in COUNTERS:
-            setattr(state, name, content[name])
-
-    resume_from(path, "this network", fill)
+    load_parts(path, state, PARTS, COUNTERS)
 
 
 def covered_losses(network: CertifiedSignClassifier, features: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -150,10 +139,7 @@ def train_step(
 ) -> tuple[float, float, float]:
     """One step; the loss uncovered and covered, and the share of cells that are kept."""
     network, done = state.network, progress(state, config)
-    for group in state.optimizer.param_groups:
-        group["lr"] = config.learning_rate * min(1.0, (state.step + 1) / config.warm_up_steps) * (
-            0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
-        )
+    set_learning_rate(state.optimizer, learning_rate(config, state.step, done))
     images = for_training(crops)
     count = len(crops)
     features = network.stem(images)
@@ -180,17 +166,13 @@ def train_step(
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     state.optimizer.step()
     state.step += 1
-    decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
-    with torch.no_grad():
-        for mean, value in zip(state.average.parameters(), network.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
+    follow(state.average.parameters(), network.parameters(), config.average_decay, state.step)
     return float(plain.detach()), float(hidden.detach()), float(kept.detach())
 
 
 def progress(state: OcclusionState, config: OcclusionTraining) -> float:
     """0 at the start, 1 when steps or time are used up."""
-    by_time = state.elapsed_s / config.time_limit_s if config.time_limit_s else 0.0
-    return min(max(state.step / (config.passes * config.pass_steps), by_time), 1.0)
+    return progress_of(state.step, config.passes * config.pass_steps, state.elapsed_s, config.time_limit_s)
 
 
 def train(
@@ -253,8 +235,7 @@ def main(
             named = [state.average(for_training(part)).argmax(1).numpy() for part in np.array_split(crops, 20)]
         state.history[-1]["validation_accuracy"] = float((np.concatenate(named) == labels).mean())
         save_state(checkpoint, state, config)
-        line = " ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items())
-        console.print(line, f"elapsed {state.elapsed_s:.0f} s", highlight=False, soft_wrap=True)
+        print_pass(console, state.history[-1], state.elapsed_s)
 
     train(tiles, config, state, after_pass)
 

@@ -9,7 +9,6 @@ answers, weighted by how sure the teacher is that a cell holds an object. The ru
 import copy
 import hashlib
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from l4edge_perception.files import write_text
 from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
 from l4edge_perception.training.resuming import resume_from
+from l4edge_perception.training.schedule import falling, set_learning_rate
 
 BOX_WEIGHT = 2.0
 """Of the boxes' loss against the scores' loss."""
@@ -88,8 +88,7 @@ def distil(
     while config.minutes > 0 and (progress := (time.monotonic() - started) / (60 * config.minutes)) < 1.0:
         chosen = generator.choice(len(frames), config.batch_size, replace=False)
         pictures = torch.cat([varied(task.tensor(frames[index]), generator) for index in chosen])
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * progress)) / 2
+        set_learning_rate(optimizer, config.learning_rate * min(1.0, (step + 1) / 50) * falling(progress))
         with torch.no_grad():
             wanted = teacher(pictures)
         loss = answers_loss(student(pictures), wanted)

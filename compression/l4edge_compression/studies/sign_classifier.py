@@ -7,7 +7,6 @@ network's answers alike. ``--out`` ends up with ``checkpoint.pt`` (to resume fro
 
 import copy
 import json
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +36,7 @@ from l4edge_perception.models.sign_classifier import DeployedClassifier, load_ne
 from l4edge_perception.packages import load_package
 from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
+from l4edge_perception.training.schedule import LEAST_RATE, falling, set_learning_rate
 from l4edge_perception.training.sign_batches import CropAugmentation, plain_crops, training_batches
 from l4edge_perception.training.sign_classifier_result import judge_levels, with_accuracy
 from l4edge_perception.training.sign_crops import Tiles, read_tiles
@@ -70,8 +70,7 @@ def train(
             if due.stage == 2:
                 set_density(student, due.density + (due.density_after - due.density) * (step + 1) / pass_steps)
             done = (number * pass_steps + step) / total
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+            set_learning_rate(optimizer, learning_rate * falling(done, LEAST_RATE))
             images = pixels_of(crops)
             with torch.no_grad():
                 wanted = teacher(images).softmax(dim=1)

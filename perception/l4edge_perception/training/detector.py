@@ -3,19 +3,16 @@
 The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
 from l4edge_perception.errors import InputError
@@ -25,7 +22,10 @@ from l4edge_perception.training.batches import Batch, training_batches
 from l4edge_perception.training.dataset import Frame, read_split
 from l4edge_perception.training.detector_loss import DetectorLoss, LossConfig
 from l4edge_perception.training.detector_result import evaluate_network, finish_run
-from l4edge_perception.training.resuming import resume_from, write_checkpoint
+from l4edge_perception.training.display import print_pass, progress_bar
+from l4edge_perception.training.processor import device_named
+from l4edge_perception.training.resuming import load_parts, save_parts
+from l4edge_perception.training.schedule import decay_groups, follow, learning_rate, progress_of, set_learning_rate
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,8 @@ def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
     network = _channels_last(DetectorNetwork(config.network), device)
     average = _channels_last(DetectorNetwork(config.network), device).eval()
     average.load_state_dict(network.state_dict())
-    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
-    kept = [weight for weight in network.parameters() if weight.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return TrainingState(network, average, torch.optim.AdamW(groups, lr=config.learning_rate))
+    optimizer = torch.optim.AdamW(decay_groups(network, config.weight_decay), lr=config.learning_rate)
+    return TrainingState(network, average, optimizer)
 
 
 def _channels_last(network: DetectorNetwork, device: torch.device) -> DetectorNetwork:
@@ -94,31 +92,18 @@ def _channels_last(network: DetectorNetwork, device: torch.device) -> DetectorNe
     return network.to(device)
 
 
+PARTS = ("network", "average", "optimizer")
+COUNTERS = ("step", "epoch", "elapsed_s", "history")
+
+
 def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) -> None:
     """Write everything of a run into one file, whole or not at all."""
-    content = {
-        "config": asdict(config),
-        "network": state.network.state_dict(),
-        "average": state.average.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "step": state.step,
-        "epoch": state.epoch,
-        "elapsed_s": state.elapsed_s,
-        "history": state.history,
-    }
-    write_checkpoint(path, content)
+    save_parts(path, state, PARTS, COUNTERS, {"config": asdict(config)})
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
     """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another network."""
-
-    def fill(content: dict[str, Any]) -> None:
-        for part in ("network", "average", "optimizer"):
-            getattr(state, part).load_state_dict(content[part])
-        for part in ("step", "epoch", "elapsed_s", "history"):
-            setattr(state, part, content[part])
-
-    resume_from(path, "this network", fill)
+    load_parts(path, state, PARTS, COUNTERS)
 
 
 def train(
@@ -172,8 +157,7 @@ def _train_step(
 ) -> Tensor:
     """One step; the total loss and its parts, (3,)."""
     device = next(state.network.parameters()).device
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
+    set_learning_rate(state.optimizer, rate)
     # NHWC pixels seen as NCHW are channels_last already, the layout in which bf16 convolutions are fast; and bf16
     # holds 0..255 exactly.
     images = batch.pixels.to(device).permute(0, 3, 1, 2).to(torch.bfloat16)
@@ -185,28 +169,13 @@ def _train_step(
     nn.utils.clip_grad_norm_(state.network.parameters(), 10.0)
     state.optimizer.step()
     state.step += 1
-    # The average follows quickly at first, or the random start would stay in it for thousands of steps.
-    decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
-    with torch.no_grad():
-        for mean, value in zip(state.average.state_dict().values(), state.network.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
+    means, values = state.average.state_dict().values(), state.network.state_dict().values()
+    follow(means, values, config.average_decay, state.step)
     return torch.stack([losses.total.detach(), losses.score, losses.box])
 
 
 def _progress(state: TrainingState, config: TrainingConfig, steps_per_epoch: int) -> float:
-    """0 at the start, 1 when passes or time are used up."""
-    by_steps = state.step / (config.epochs * steps_per_epoch)
-    by_time = state.elapsed_s / config.time_limit_s if config.time_limit_s else 0.0
-    return min(max(by_steps, by_time), 1.0)
-
-
-def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
-    """Linear warm-up, then half a cosine down to one hundredth."""
-    warm = min(1.0, (step + 1) / config.warm_up_steps)
-    return config.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    return progress_of(state.step, config.epochs * steps_per_epoch, state.elapsed_s, config.time_limit_s)
 
 
 @click.command()
@@ -241,8 +210,7 @@ def command(
     threads: int,
 ) -> None:
     """Train the camera detector and write its model package."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    place = device_named(device)
     torch.set_num_threads(threads)
     config = TrainingConfig(
         epochs=epochs, pass_images=pass_images, time_limit_s=60 * time_limit, batch_size=batch_size, seed=seed
@@ -250,14 +218,13 @@ def command(
     frames = read_split(data, "train")
     validation = read_split(data, "validation")
     validation = validation[:: max(1, len(validation) // config.validation_images)]
-    state = new_state(config, torch.device(device))
+    state = new_state(config, place)
     checkpoint = out / "checkpoint.pt"
     if resume:
         load_checkpoint(checkpoint, state)
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
-    with Progress(*columns, console=console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("train")
 
         def on_step(state: TrainingState, steps: int, loss: float) -> None:
@@ -268,12 +235,7 @@ def command(
             judged = evaluate_network(state.average, validation)
             state.history[-1].update(validation_ap50=judged.ap50, validation_ap=judged.ap)
             save_checkpoint(checkpoint, state, config)
-            console.print(
-                " ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items()),
-                f"elapsed {state.elapsed_s:.0f} s",
-                highlight=False,
-                soft_wrap=True,
-            )
+            print_pass(console, state.history[-1], state.elapsed_s)
 
         train(frames, config, state, after_epoch, on_step)
     finish_run(data, out, state.average, asdict(config), state.history, state.elapsed_s, note)

@@ -1,7 +1,7 @@
 """Checkpoints of trainings: written whole or not at all, and read without trusting them."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,40 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     torch.save(content, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
+
+
+def save_parts(
+    path: Path, state: object, parts: Sequence[str], counters: Sequence[str], before: Mapping[str, Any]
+) -> None:
+    """Write everything of a run into one file, whole or not at all.
+
+    Args:
+        path: of the file.
+        state: of the run.
+        parts: its attributes that have a state of their own: networks, optimizers.
+        counters: its attributes that are plain values.
+        before: what else the file holds, under which names.
+    """
+    content = dict(before)
+    content.update({name: getattr(state, name).state_dict() for name in parts})
+    content.update({name: getattr(state, name) for name in counters})
+    write_checkpoint(path, content)
+
+
+def load_parts(path: Path, state: object, parts: Sequence[str], counters: Sequence[str]) -> None:
+    """Fill ``state`` from what :func:`save_parts` wrote with the same names.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another network.
+    """
+
+    def fill(content: dict[str, Any]) -> None:
+        for name in parts:
+            getattr(state, name).load_state_dict(content[name])
+        for name in counters:
+            setattr(state, name, content[name])
+
+    resume_from(path, "this network", fill)
 
 
 def resume_from(path: Path, owner: str, fill: Callable[[dict[str, Any]], None]) -> None:

@@ -3,13 +3,11 @@
 The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -28,7 +26,10 @@ from l4edge_perception.models.sign_classifier import (
     new_network,
 )
 from l4edge_perception.models.vision_transformer import VisionTransformer
-from l4edge_perception.training.resuming import resume_from, write_checkpoint
+from l4edge_perception.training.display import print_pass
+from l4edge_perception.training.processor import device_named
+from l4edge_perception.training.resuming import load_parts, save_parts
+from l4edge_perception.training.schedule import decay_groups, follow, learning_rate, progress_of, set_learning_rate
 from l4edge_perception.training.sign_batches import CropAugmentation, plain_crops, training_batches
 from l4edge_perception.training.sign_classifier_result import finish_run
 from l4edge_perception.training.sign_crops import Tiles, read_tiles
@@ -86,35 +87,26 @@ def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
     torch.manual_seed(config.seed)
     network, average = new_network(config.network).to(device), new_network(config.network).to(device).eval()
     average.load_state_dict(network.state_dict())
-    decayed = [weight for name, weight in network.named_parameters() if weight.ndim > 1 and "_token" not in name]
-    kept = [weight for name, weight in network.named_parameters() if weight.ndim <= 1 or "_token" in name]
     reader = nn.Linear((config.network.crop // PATCH) ** 2 * config.network.width, len(MEANINGS)).to(device)
-    decayed.extend(reader.parameters())
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    groups = decay_groups(network, config.weight_decay)
+    groups[0]["params"].extend(reader.parameters())
     return TrainingState(network, average, reader, torch.optim.AdamW(groups, lr=config.learning_rate))
 
 
 PARTS = ("network", "average", "reader", "optimizer")
 """Of a state, what has a state of its own."""
 
+COUNTERS = ("step", "done", "elapsed_s", "history")
+
 
 def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) -> None:
     """Write everything of a run into one file, whole or not at all."""
-    parts = {name: getattr(state, name).state_dict() for name in PARTS}
-    numbers = {name: getattr(state, name) for name in ("step", "done", "elapsed_s", "history")}
-    write_checkpoint(path, {"config": asdict(config), **parts, **numbers})
+    save_parts(path, state, PARTS, COUNTERS, {"config": asdict(config)})
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
     """Fill ``state`` from a checkpoint. Raises InputError if it is missing, damaged or of another network."""
-
-    def fill(content: dict[str, Any]) -> None:
-        for part in PARTS:
-            getattr(state, part).load_state_dict(content[part])
-        for part in ("step", "done", "elapsed_s", "history"):
-            setattr(state, part, content[part])
-
-    resume_from(path, "this network", fill)
+    load_parts(path, state, PARTS, COUNTERS)
 
 
 def train(
@@ -142,8 +134,7 @@ def train(
 
 def _train_step(state: TrainingState, crops: np.ndarray, labels: np.ndarray, config: TrainingConfig) -> float:
     device = next(state.network.parameters()).device
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step, _progress(state, config))
+    set_learning_rate(state.optimizer, learning_rate(config, state.step, _progress(state, config)))
     images, wanted = for_training(crops).to(device), torch.from_numpy(labels).to(device)
     tokens = state.network.patch_embed(images)
     answers = (state.network.from_patches(tokens), state.reader(tokens.flatten(1)))
@@ -154,12 +145,9 @@ def _train_step(state: TrainingState, crops: np.ndarray, labels: np.ndarray, con
     nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
     state.optimizer.step()
     state.step += 1
-    decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
-    with torch.no_grad():
-        for mean, value in zip(state.average.parameters(), state.network.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
-        for kept, current in zip(state.average.buffers(), state.network.buffers(), strict=True):
-            kept.copy_(current)
+    follow(state.average.parameters(), state.network.parameters(), config.average_decay, state.step)
+    for kept, current in zip(state.average.buffers(), state.network.buffers(), strict=True):
+        kept.copy_(current)
     return float(parts[0].detach())
 
 
@@ -169,15 +157,7 @@ def for_training(crops: np.ndarray) -> torch.Tensor:
 
 
 def _progress(state: TrainingState, config: TrainingConfig) -> float:
-    """0 at the start, 1 when steps or time are used up."""
-    by_time = state.elapsed_s / config.time_limit_s if config.time_limit_s else 0.0
-    return min(max(state.step / (config.passes * config.pass_steps), by_time), 1.0)
-
-
-def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
-    """Linear warm-up, then half a cosine down to one hundredth."""
-    warm = min(1.0, (step + 1) / config.warm_up_steps)
-    return config.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    return progress_of(state.step, config.passes * config.pass_steps, state.elapsed_s, config.time_limit_s)
 
 
 def accuracy(network: nn.Module, crops: np.ndarray, labels: np.ndarray) -> float:
@@ -217,8 +197,7 @@ def command(
     note: tuple[str, ...],
 ) -> None:
     """Train the sign classifier and write its model package."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    place = device_named(device)
     torch.set_num_threads(threads)
     config = TrainingConfig(
         passes=passes, pass_steps=pass_steps, batch_size=batch_size, seed=seed, time_limit_s=60 * time_limit
@@ -226,7 +205,7 @@ def command(
     tiles, validation = read_tiles(data / "train.npz"), read_tiles(data / "validation.npz")
     rows = np.flatnonzero(validation.heights >= LEAST_HEIGHT_PX)
     crops, labels = plain_crops(validation, rows, config.network.crop, jitter_seed=0), validation.labels[rows]
-    state = new_state(config, torch.device(device))
+    state = new_state(config, place)
     checkpoint = out / "checkpoint.pt"
     if resume:
         load_checkpoint(checkpoint, state)
@@ -235,8 +214,7 @@ def command(
     def after_pass(state: TrainingState) -> None:
         state.history[-1]["validation_accuracy"] = accuracy(state.average, crops, labels)
         save_checkpoint(checkpoint, state, config)
-        line = " ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items())
-        console.print(line, f"elapsed {state.elapsed_s:.0f} s", highlight=False, soft_wrap=True)
+        print_pass(console, state.history[-1], state.elapsed_s)
 
     train(tiles, config, state, after_pass)
     finish_run(data, out, state.average, config.network, asdict(config), state.history, state.elapsed_s, note)

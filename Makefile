@@ -45,7 +45,9 @@ lint: python ## check style, types and which way imports run
 
 bench: python ## measure parts of the pipeline against named peers
 	@$(ENVIRONMENT) --with simulation,training,dev
+	@$(ENVIRONMENT) --scalesim
 	@$(BIN)/l4edge bench transport
+	@$(BIN)/l4edge bench accel --part speed --part scalesim
 	@$(BIN)/l4edge bench --help
 
 test-rtl: python ## compare the accelerator's RTL with Python in full: integers, cycles, resources, packages
@@ -58,6 +60,6 @@ test-vehicle: python ## run the vehicle code's tests with the versions of JetPac
 	@.venv-vehicle/bin/python -m pytest $(VEHICLE_TESTS) $(PYTEST_ARGS)
 
 clean: ## remove what the other targets made, except out/
-	rm -rf .venv .venv-vehicle ros_ws/build ros_ws/install ros_ws/log .pytest_cache .mypy_cache .ruff_cache \
-	  .import_linter_cache .hypothesis l4edge.egg-info ros_ws/src/*/*.egg-info
+	rm -rf .venv .venv-vehicle .venv-scalesim ros_ws/build ros_ws/install ros_ws/log .pytest_cache .mypy_cache \
+	  .ruff_cache .import_linter_cache .hypothesis l4edge.egg-info ros_ws/src/*/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
     python3 scripts/environment.py                     what runs the pipeline: .venv and the workspace in ros_ws
     python3 scripts/environment.py --with dev,training further extras of pyproject.toml
     python3 scripts/environment.py --vehicle           .venv-vehicle, with the versions a vehicle has
+    python3 scripts/environment.py --scalesim          .venv-scalesim, with a peer that wants another numpy
 
 ROS 2 is taken from a sourced installation where there is one, else from wheels. Each step is remembered in the
 environment by the content it depends on. This file keeps to syntax that any Python 3 reads, so that an old one can
@@ -26,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 VEHICLE_VENV = ROOT / ".venv-vehicle"
+SCALESIM_VENV = ROOT / ".venv-scalesim"
 WORKSPACE = ROOT / "ros_ws"
 INSTALL = WORKSPACE / "install"
 LOGS = WORKSPACE / "log" / "setup"
@@ -37,6 +39,9 @@ OLDEST, NEWEST = (3, 10), (3, 14)
 WITHOUT_DEPENDENCIES = ["trackeval==1.3.*"]
 """Installed without what they ask for: trackeval wants opencv-python, which needs libGL and overwrites the files of
 opencv-python-headless. Its real needs are listed in the extra `report`."""
+
+SCALESIM = ["scalesim==3.0.0", "numpy<2.4"]
+"""What `l4edge bench accel` compares itself with, fixed because its cycles are quoted; it fails with numpy 2.4."""
 
 FOREIGN_VARIABLES = ["PYTHONHOME", "VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "_ROS_WHEELS_BOOTSTRAP_COMPLETE"]
 ROS_VARIABLES = ["PYTHONPATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "ROS_DISTRO"]
@@ -275,17 +280,29 @@ def set_up_vehicle():
               "-e", ".[test]"], subprocess_environment("")))
 
 
+def set_up_scalesim():
+    """Bring .venv-scalesim up to date: SCALE-Sim, and nothing of this project."""
+    steps = Steps(SCALESIM_VENV, digest(str(ROOT), sys.version, sys.executable))
+    steps.run("environment", digest(str(ROOT), sys.version, sys.executable),
+              lambda log: make_environment(SCALESIM_VENV, sys.executable, False, log))
+    steps.run("packages", SCALESIM, lambda log: run(
+        log, [SCALESIM_VENV / "bin" / "python", "-m", "pip", "install"] + SCALESIM, subprocess_environment("")))
+
+
 def main():
     """Set up what the arguments ask for; a fault of the machine ends in one message and exit code 2."""
     parser = argparse.ArgumentParser(description="Set up what the Makefile's targets need.")
     parser.add_argument("--with", dest="extras", default="", metavar="EXTRA,...", help="further extras to install")
     parser.add_argument("--vehicle", action="store_true", help="set up .venv-vehicle instead of .venv")
+    parser.add_argument("--scalesim", action="store_true", help="set up .venv-scalesim instead of .venv")
     arguments = parser.parse_args()
     with open(__file__) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would build into the same folders
         try:
             if arguments.vehicle:
                 set_up_vehicle()
+            elif arguments.scalesim:
+                set_up_scalesim()
             else:
                 set_up({extra for extra in arguments.extras.split(",") if extra})
         except SetupError as error:

@@ -17,8 +17,8 @@ from l4edge_compression.quantization.parity import INTEGER_OPERATORS
 from l4edge_compression.quantization.saving import SavedLevel, Storage, write_quantized_package
 from l4edge_compression.tasks import Task
 from l4edge_perception.inference import Session
+from l4edge_perception.machine import processor
 from l4edge_perception.packages import Accuracy, Level, ModelPackage, write_package
-from l4edge_perception.training.detector_result import processor
 
 COMPARED_PICTURES = 4
 TIMED_RUNS = 60

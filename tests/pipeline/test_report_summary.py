@@ -8,7 +8,7 @@ import pytest
 from report_factories import MS, make_run, make_table, make_tracks, processed, stamp_of
 
 from l4edge_pipeline.report.lives import summarise_lives, track_lives
-from l4edge_pipeline.report.provenance import cpu_model, describe_machine, describe_versions
+from l4edge_pipeline.report.provenance import describe_machine, describe_versions
 from l4edge_pipeline.report.summary import measure, plain, timing_warnings
 
 TABLE = make_table("a", "b")
@@ -95,23 +95,6 @@ def test_lives_are_listed_by_how_often_they_were_seen():
     assert summary["by_class"] == {"car": 2}
     assert [entry["id"] for entry in summary["longest"]] == [2, 1]
     assert summarise_lives([], 0) == {"count": 0, "by_class": {}, "seconds_p50": None, "longest": []}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n", "Some CPU @ 2 GHz"),
-        ("processor\t: 0\nHardware\t: x\nModel\t: Jetson AGX Xavier\n", "Jetson AGX Xavier"),
-    ],
-)
-def test_the_processor_names_itself(tmp_path, text, expected):
-    path = tmp_path / "cpuinfo"
-    path.write_text(text)
-    assert cpu_model(path) == expected
-
-
-def test_a_machine_without_cpuinfo_is_no_error(tmp_path):
-    assert cpu_model(tmp_path / "missing")
 
 
 def test_provenance_is_there():

@@ -35,8 +35,8 @@ from l4edge_compression.studies.training import (
 )
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
+from l4edge_perception.machine import processor
 from l4edge_perception.models.checkpoints import load_weights
-from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
 
 RECIPE = Recipe("sgd", scratch_rate=0.2, tuning_rate=0.1, weight_decay=5e-4, scale_rate=1.0, largest_gradient=0.0)

@@ -24,8 +24,8 @@ from l4edge_compression.studies.objects_judging import PATCHES, judge, make_vari
 from l4edge_perception.camera.detector import Detector
 from l4edge_perception.camera.mounting import CameraMounting
 from l4edge_perception.files import write_text
+from l4edge_perception.machine import processor
 from l4edge_perception.packages import load_package
-from l4edge_perception.training.detector_result import processor
 from l4edge_perception.types import CameraModel, Detections
 
 RESULTS = Path("docs/results/certification")

@@ -44,10 +44,10 @@ from l4edge_compression.studies.certified_signs_network import (
 )
 from l4edge_perception.files import write_text
 from l4edge_perception.graphs import count_macs
+from l4edge_perception.machine import processor
 from l4edge_perception.models.export import check_parity, export_graph
 from l4edge_perception.models.sign_classifier import LEAST_HEIGHT_PX, config_of, input_spec, output_spec
 from l4edge_perception.packages import Accuracy, Level, ModelPackage, write_package
-from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
 from l4edge_perception.training.sign_batches import plain_crops
 from l4edge_perception.training.sign_classifier import for_training

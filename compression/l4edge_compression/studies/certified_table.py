@@ -23,7 +23,7 @@ from l4edge_compression.studies.certified_package import pixels, shuffled
 from l4edge_compression.studies.pictures import MEAN, fingerprint, read_pictures
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.training.detector_result import processor
+from l4edge_perception.machine import processor
 
 FILL = (round(255 * MEAN[0]), round(255 * MEAN[1]), round(255 * MEAN[2]))
 """Masked pixels have the training pictures' mean colour."""

@@ -8,7 +8,6 @@ start other runs from) and ``result.json``.
 
 import hashlib
 import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from l4edge_compression.studies.training import (
 )
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
+from l4edge_perception.machine import processor
 from l4edge_perception.models.checkpoints import load_weights
 from l4edge_perception.training.processor import without_matrix_tiles
 
@@ -95,7 +95,7 @@ def result_of(
         "pass_images": run.pass_images,
         "batch": BATCH,
         "recipe": vars(run.recipe),
-        "device": f"{_processor()}, {torch.get_num_threads()} threads"
+        "device": f"{processor()}, {torch.get_num_threads()} threads"
         if next(state.network.parameters()).device.type == "cpu"
         else torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -106,15 +106,6 @@ def result_of(
         "top1": correct / count,
         "notes": notes,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 @click.command()

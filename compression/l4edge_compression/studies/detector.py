@@ -28,7 +28,7 @@ from l4edge_compression.quantization.saving import Storage
 from l4edge_compression.studies.students import load_student, save_student
 from l4edge_compression.tasks.detection import DetectionTask
 from l4edge_perception.files import write_text
-from l4edge_perception.training.detector_result import processor
+from l4edge_perception.machine import processor
 from l4edge_perception.training.processor import without_matrix_tiles
 from l4edge_perception.training.resuming import resume_from
 from l4edge_perception.training.schedule import falling, set_learning_rate

@@ -32,9 +32,9 @@ from l4edge_compression.quantization.qat import set_density
 from l4edge_compression.quantization.saving import write_quantized_package
 from l4edge_compression.studies.students import load_student, save_student
 from l4edge_perception.files import write_text
+from l4edge_perception.machine import processor
 from l4edge_perception.models.sign_classifier import DeployedClassifier, load_network
 from l4edge_perception.packages import load_package
-from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
 from l4edge_perception.training.schedule import LEAST_RATE, falling, set_learning_rate
 from l4edge_perception.training.sign_batches import CropAugmentation, plain_crops, training_batches

@@ -2,7 +2,6 @@
 
 import json
 import math
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from l4edge_perception.camera.detector import Detector, in_picture
 from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.camera.suppression import suppress
 from l4edge_perception.files import write_text
+from l4edge_perception.machine import processor
 from l4edge_perception.metrics.detection import AveragePrecision, average_precision, calibration_error, judged
 from l4edge_perception.models.detector import DIVISIONS, STRIDES, DetectorNetwork
 from l4edge_perception.models.export import SCORE_THRESHOLD, export_detector, input_spec
@@ -135,13 +135,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def processor() -> str:
-    """The name of this machine's processor, as far as the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

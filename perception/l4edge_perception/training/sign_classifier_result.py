@@ -15,10 +15,10 @@ import torch
 
 from l4edge_perception.camera.classifier import SignClassifier
 from l4edge_perception.files import write_text
+from l4edge_perception.machine import processor
 from l4edge_perception.models.sign_classifier import LEAST_HEIGHT_PX, SignClassifierConfig, export_classifier
 from l4edge_perception.models.vision_transformer import VisionTransformer
 from l4edge_perception.packages import Accuracy, ModelPackage, load_package, write_package
-from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.sign_batches import plain_crops
 from l4edge_perception.training.sign_crops import KINDS, Tiles, read_tiles
 from l4edge_perception.types import MEANINGS

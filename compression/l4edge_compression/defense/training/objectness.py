@@ -24,10 +24,10 @@ from l4edge_perception.camera.preprocessing import Preprocessor
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
 from l4edge_perception.graphs import count_macs
+from l4edge_perception.machine import processor
 from l4edge_perception.models.export import check_parity, export_graph
 from l4edge_perception.packages import InputSpec, Level, ModelPackage, OutputSpec, write_package
 from l4edge_perception.training.dataset import Frame, read_image, read_split
-from l4edge_perception.training.detector_result import processor
 from l4edge_perception.training.processor import without_matrix_tiles
 from l4edge_perception.types import OBJECT_CLASSES
 

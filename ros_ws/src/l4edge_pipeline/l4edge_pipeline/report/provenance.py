@@ -3,8 +3,9 @@
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Dict, Optional
+
+from l4edge_perception.machine import processor
 
 PACKAGES = ("l4edge", "numpy", "scipy", "onnxruntime", "opencv-python-headless", "rosbags")
 
@@ -12,23 +13,11 @@ PACKAGES = ("l4edge", "numpy", "scipy", "onnxruntime", "opencv-python-headless",
 def describe_machine() -> Dict[str, Any]:
     """Processor, cores that this process may use, memory, operating system."""
     return {
-        "cpu": cpu_model(Path("/proc/cpuinfo")),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
-
-
-def cpu_model(cpuinfo: Path) -> str:
-    """The name of the processor. Boards with Arm cores name themselves in the device tree instead."""
-    try:
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "Model") and value.strip():
-                return value.strip()
-        return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return platform.processor() or "unknown"
 
 
 def _memory_gib() -> Optional[float]:

@@ -51,8 +51,7 @@ def trained(folder, tmp_path_factory):
     root = tmp_path_factory.mktemp("study")
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patched:
-        for module in (training, certified):
-            patched.setattr(module, "BATCH", 8)
+        patched.setattr(training, "BATCH", 8)
         run(certified.command, "--data", folder, "--method", "float", "--epochs", 2, "--out", root / "float")
         run(
             certified.command, "--data", folder, "--method", "scalecert", "--epochs", 1, "--out", root / "sparse",
@@ -78,8 +77,7 @@ def test_a_run_says_how_it_was_made_and_its_package_certifies(trained, folder):
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not(folder, tmp_path, monkeypatch):
-    for module in (training, certified):
-        monkeypatch.setattr(module, "BATCH", 8)
+    monkeypatch.setattr(training, "BATCH", 8)
     base = ["--data", folder, "--method", "float", "--pass-images", 16]
     run(certified.command, *base, "--epochs", 2, "--out", tmp_path / "whole")
 

@@ -34,8 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    for module in (training, cifar10):
-        monkeypatch.setattr(module, "BATCH", 8)
+    monkeypatch.setattr(training, "BATCH", 8)
     monkeypatch.setattr(recipes, "VIT", {**recipes.VIT, "patch_size": 8, "width": 24, "depth": 2})
 
 

@@ -6,7 +6,6 @@ windows, and writes the certified package. Run folders end up with ``checkpoint.
 ``result.json``.
 """
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -20,23 +19,20 @@ from torch import nn
 from l4edge_compression.api import ScaleCertConfig, compress_, config_to_json, read_config
 from l4edge_compression.defense.training.sparsifying import sparse_stem
 from l4edge_compression.studies.certified_network import NarrowResNet18
-from l4edge_compression.studies.pictures import Pictures, fingerprint, read_pictures
+from l4edge_compression.studies.pictures import Pictures, read_pictures
 from l4edge_compression.studies.recipes import Recipe
+from l4edge_compression.studies.records import keeper, record_of
 from l4edge_compression.studies.training import (
-    BATCH,
     Run,
     State,
-    as_input,
-    count_correct,
+    begin_from,
+    calibration_batches,
     load_state,
     new_state,
-    save_state,
     train,
 )
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.machine import processor
-from l4edge_perception.models.checkpoints import load_weights
 from l4edge_perception.training.processor import without_matrix_tiles
 
 RECIPE = Recipe("sgd", scratch_rate=0.2, tuning_rate=0.1, weight_decay=5e-4, scale_rate=1.0, largest_gradient=0.0)
@@ -48,13 +44,7 @@ METHODS = ("float", "scalecert")
 def float_network(seed: int, class_count: int, start: Path | None = None) -> NarrowResNet18:
     """The network with random weights, or a checkpoint's, in the layout in which convolutions are fastest."""
     torch.manual_seed(seed)
-    network = NarrowResNet18(class_count)
-    if start is not None:
-        load_weights(network, start)
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
+    return begin_from(NarrowResNet18(class_count), start)
 
 
 def prepared(start: Path | None, config: ScaleCertConfig | None, seed: int, pictures: Pictures) -> nn.Module:
@@ -62,9 +52,8 @@ def prepared(start: Path | None, config: ScaleCertConfig | None, seed: int, pict
     network = float_network(seed, len(pictures.classes), start)
     if config is None:
         return network
-    picked = torch.randperm(len(pictures.images), generator=torch.Generator().manual_seed(seed))
-    batches = [as_input(pictures.images[part]) for part in picked.split(BATCH)[:CALIBRATION_BATCHES]]
-    return compress_(network, config, batches)
+    batches = calibration_batches(pictures, CALIBRATION_BATCHES, seed, torch.device("cpu"))
+    return compress_(network, config, [inputs for inputs, _ in batches])
 
 
 def result_of(
@@ -72,30 +61,14 @@ def result_of(
     notes: list[str],
 ) -> dict[str, Any]:
     """What the run writes down: all that is needed to repeat it, and how good the network is now, without masks."""
-    correct, count = count_correct(state.network, pictures["test"]), len(pictures["test"].labels)
-    return {
-        "made_by": "python -m l4edge_compression.studies.certified",
-        "data": {"name": "CIFAR-10", "sha256": fingerprint(pictures), "test_images": count},
+    about = {
         "network": "narrow-resnet18",
         "parameters": sum(parameter.numel() for parameter in state.network.parameters()),
         "method": "float" if config is None else config.method,
         "config": None if config is None else config_to_json(config),
         "threshold": None if config is None else float(sparse_stem(state.network).threshold),
-        "start_sha256": None if start is None else hashlib.sha256(start.read_bytes()).hexdigest(),
-        "seed": run.seed,
-        "epochs": run.epochs,
-        "pass_images": run.pass_images,
-        "batch": BATCH,
-        "recipe": vars(run.recipe),
-        "device": f"{processor()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "seconds": round(state.seconds, 1),
-        "processor_seconds": round(state.processor_seconds, 1),
-        "history": state.history,
-        "correct": correct,
-        "top1": correct / count,
-        "notes": notes,
     }
+    return record_of("python -m l4edge_compression.studies.certified", about, run, state, pictures, start, notes)
 
 
 def settings_of(method: str, file: Path | None, seed: int) -> ScaleCertConfig | None:
@@ -158,12 +131,7 @@ def command(
         load_state(out / "checkpoint.pt", state)
     console = Console(stderr=True)
 
-    def after_epoch(state: State) -> None:
-        save_state(out / "checkpoint.pt", state)
-        seconds = f"{state.seconds:.0f} s, {state.processor_seconds:.0f} s of processor time"
-        console.print(f"pass {state.epoch}: loss {state.history[-1]['loss']:.4f}, {seconds}", highlight=False)
-
-    train(training, run, state, after_epoch)
+    train(training, run, state, keeper(out / "checkpoint.pt", console))
     result = result_of(run, state, config, pictures, start, list(note))
     write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
     console.print(f"{method}: top-1 {100 * result['top1']:.2f} %; wrote {out / 'result.json'}", highlight=False)

@@ -6,7 +6,6 @@ recipe, so methods are compared at the same budget. The run folder ends up with 
 start other runs from) and ``result.json``.
 """
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -15,29 +14,26 @@ from typing import Any
 import click
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from l4edge_compression.api import compress_, config_to_json, describe
-from l4edge_compression.studies.pictures import Pictures, fingerprint, read_pictures
+from l4edge_compression.studies.pictures import Pictures, read_pictures
 from l4edge_compression.studies.recipes import METHODS, RECIPES, SCRATCH, is_trained, make_network, method_config
+from l4edge_compression.studies.records import keeper, record_of
 from l4edge_compression.studies.training import (
-    BATCH,
     Run,
     State,
-    as_input,
-    count_correct,
+    begin_from,
+    calibration_batches,
     cross_entropy,
     load_state,
     new_state,
-    save_state,
     train,
 )
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.machine import processor
-from l4edge_perception.models.checkpoints import load_weights
-from l4edge_perception.training.processor import without_matrix_tiles
+from l4edge_perception.training.display import progress_bar
+from l4edge_perception.training.processor import device_named, without_matrix_tiles
 
 CALIBRATION_BATCHES = 4
 
@@ -45,20 +41,12 @@ CALIBRATION_BATCHES = 4
 def prepared_network(name: str, start: Path | None, run: Run, pictures: Pictures, device: torch.device) -> nn.Module:
     """The network that a run begins with: random or from a checkpoint, quantized where the run says so."""
     torch.manual_seed(run.seed)
-    network = make_network(name, len(pictures.classes))
-    if start is not None:
-        load_weights(network, start)
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    network.to(device)
+    network = begin_from(make_network(name, len(pictures.classes)), start).to(device)
     if run.config is None:
         return network
     if run.config.observe_in_training:
         return compress_(network, run.config)
-    picked = torch.randperm(len(pictures.images), generator=torch.Generator().manual_seed(run.seed))
-    parts = picked.split(BATCH)[:CALIBRATION_BATCHES]
-    batches = [(as_input(pictures.images[part].to(device)), pictures.labels[part].to(device)) for part in parts]
+    batches = calibration_batches(pictures, CALIBRATION_BATCHES, run.seed, device)
     return compress_(network, run.config, batches, cross_entropy)
 
 
@@ -81,31 +69,13 @@ def result_of(
     notes: list[str],
 ) -> dict[str, Any]:
     """What the run writes down: all that is needed to repeat it, and how good the network is now."""
-    correct, count = count_correct(state.network, pictures["test"]), len(pictures["test"].labels)
-    return {
-        "made_by": "python -m l4edge_compression.studies.cifar10",
-        "data": {"name": "CIFAR-10", "sha256": fingerprint(pictures), "test_images": count},
+    about = {
         "network": network,
         "method": method,
         "config": None if run.config is None else config_to_json(run.config),
         "bits_per_weight": round(bits_per_weight(state.network), 3),
-        "start_sha256": None if start is None else hashlib.sha256(start.read_bytes()).hexdigest(),
-        "seed": run.seed,
-        "epochs": run.epochs,
-        "pass_images": run.pass_images,
-        "batch": BATCH,
-        "recipe": vars(run.recipe),
-        "device": f"{processor()}, {torch.get_num_threads()} threads"
-        if next(state.network.parameters()).device.type == "cpu"
-        else torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "seconds": round(state.seconds, 1),
-        "processor_seconds": round(state.processor_seconds, 1),
-        "history": state.history,
-        "correct": correct,
-        "top1": correct / count,
-        "notes": notes,
     }
+    return record_of("python -m l4edge_compression.studies.cifar10", about, run, state, pictures, start, notes)
 
 
 @click.command()
@@ -141,8 +111,7 @@ def command(
 ) -> None:
     """Train or quantize one network by one method."""
     without_matrix_tiles()
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no GPU here; use --device cpu")
+    place = device_named(device)
     if (start is None) != (method == SCRATCH):
         raise InputError(
             f"--start: method {SCRATCH} begins from nothing and takes none; all others need its checkpoint"
@@ -153,24 +122,18 @@ def command(
     training = pictures["train"]
     pass_images = min(pass_images or len(training.images), len(training.images))
     run = Run(RECIPES[network], start is None, config, epochs if is_trained(method) else 0, pass_images, seed)
-    state = new_state(prepared_network(network, start, run, training, torch.device(device)), run)
+    state = new_state(prepared_network(network, start, run, training, place), run)
     if resume:
         load_state(out / "checkpoint.pt", state)
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(method, total=run.steps)
 
         def on_step(step: int, loss: float) -> None:
             text = f"{network} {method}, pass {state.epoch + 1} of {run.epochs}, loss {loss:.3f}"
             progress.update(task, completed=step, description=text)
 
-        def after_epoch(state: State) -> None:
-            save_state(out / "checkpoint.pt", state)
-            seconds = f"{state.seconds:.0f} s, {state.processor_seconds:.0f} s of processor time"
-            console.print(f"pass {state.epoch}: loss {state.history[-1]['loss']:.4f}, {seconds}", highlight=False)
-
-        train(training, run, state, after_epoch, on_step)
+        train(training, run, state, keeper(out / "checkpoint.pt", console), on_step)
     result = result_of(network, method, run, state, pictures, start, list(note))
     write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
     console.print(

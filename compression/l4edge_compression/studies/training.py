@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from l4edge_compression.quantization.qat import Due, set_density
 from l4edge_compression.studies.pictures import Pictures, normalized, varied
 from l4edge_compression.studies.recipes import Recipe, rate
 from l4edge_perception.errors import InputError
+from l4edge_perception.models.checkpoints import load_weights
 from l4edge_perception.training.resuming import resume_from, write_checkpoint
 
 BATCH = 128
@@ -22,6 +23,8 @@ DENSITY_EVERY = 10
 """Steps between two rises of the share of binary weights."""
 
 JUDGED_AT_ONCE = 500
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,23 @@ class State:
     seconds: float = 0.0
     processor_seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+
+
+def begin_from(network: Network, start: Path | None) -> Network:
+    """A network as a run begins with it: a checkpoint's weights if there is one, in the quickest layout."""
+    if start is not None:
+        load_weights(network, start)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def calibration_batches(pictures: Pictures, count: int, seed: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """``count`` batches of inputs and labels, drawn by a seed of their own and not varied."""
+    picked = torch.randperm(len(pictures.images), generator=torch.Generator().manual_seed(seed))
+    parts = picked.split(BATCH)[:count]
+    return [(as_input(pictures.images[part].to(device)), pictures.labels[part].to(device)) for part in parts]
 
 
 def new_state(network: nn.Module, run: Run) -> State:

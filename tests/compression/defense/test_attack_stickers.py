@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from l4edge_compression.defense.attacks import hiding, sign_sticker
-from l4edge_compression.defense.attacks.stickers import Looks, Placement, Printer, as_png, read_looks
+from l4edge_compression.defense.attacks.stickers import Fitting, Looks, Placement, Printer, as_png, read_looks
 from l4edge_compression.tasks.detection import detector_from_package
 from l4edge_perception.camera.classifier import crop
 from l4edge_perception.camera.decoders import cell_grid
@@ -81,13 +81,13 @@ def test_a_few_steps_lower_the_margin(looks):
     plain = logits(torch.full((3, 8, 8), 0.5))[0, [MEANINGS.index(word) for word in words]]
     word = words[int(plain.argmax())]
     given = (network, looks, placement, word, 64, 1.25)
-    first, later = (sign_sticker.make(*given, steps, 2, 8, 0.3, 0, Console(quiet=True)) for steps in (1, 20))
+    first, later = (sign_sticker.make(*given, Fitting(steps, 2, 8, 0.3, 0), Console(quiet=True)) for steps in (1, 20))
     assert sign_sticker.margins(logits(later), word) < sign_sticker.margins(logits(first), word) - 0.5
 
 
 def test_a_hiding_sticker_is_made_for_the_detector_that_ships(looks):
     detector = detector_from_package(load_package(MODELS / "detector")).network
-    texture = hiding.make(detector, looks, Placement(0, 0, 1, 1), 2, 2, 8, 0.1, 0, Console(quiet=True))
+    texture = hiding.make(detector, looks, Placement(0, 0, 1, 1), Fitting(2, 2, 8, 0.1, 0), Console(quiet=True))
     assert as_png(texture).shape == (8, 8, 3)
 
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from l4edge_compression.defense.attacks.adaptive import AdaptiveAttack, FeatureViews, PixelViews, attacked, weak_spots
-from l4edge_compression.defense.attacks.classifiers import Attack, adversarial_patch, sticker
+from l4edge_compression.defense.attacks.classifiers import adversarial_patch, sticker
 from l4edge_compression.defense.attacks.detectors import appearing_patch, hiding_patch
 from l4edge_compression.defense.attacks.fuzz import ADAPTIVE, certified_images, checked, fuzz
 from l4edge_compression.defense.attacks.graphs import GraphNetwork
 from l4edge_compression.defense.attacks.patches import CONTENTS, Transforms, put, random_patched, spread
+from l4edge_compression.defense.attacks.searching import Attack
 from l4edge_compression.defense.attacks.stress import dots, larger_patch, several_patches
 from l4edge_compression.defense.attacks.toolbox import toolbox_patch
 from l4edge_compression.defense.masking import OneMask

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from l4edge_compression.defense.attacks.classifiers import Attack, _check, _searched, over
-from l4edge_compression.defense.attacks.patches import rounded, spread
+from l4edge_compression.defense.attacks.searching import Attack, patch_on_pictures
 
 Scores = Callable[[Tensor], Tensor]
 """(B, H, W, 3) float pixels to (B, N) scores, of every place that could report an object."""
+
+BUDGET = Attack(steps=60, batch=1)
 
 
 def hiding_patch(
@@ -40,7 +40,11 @@ def hiding_patch(
     Returns:
         (h, w, 3) uint8.
     """
-    return _patch(lambda found: (found - floor).clamp(min=0).sum(1).mean(), scores, images, size, attack, place)
+
+    def loss(seen: Tensor) -> Tensor:
+        return (scores(seen) - floor).clamp(min=0).sum(1).mean()
+
+    return patch_on_pictures(loss, images, size, attack or BUDGET, place)
 
 
 def appearing_patch(
@@ -54,31 +58,8 @@ def appearing_patch(
 
     Args, returns: see :func:`hiding_patch`.
     """
-    return _patch(lambda found: -found.max(1).values.mean(), scores, images, size, attack, place)
 
+    def loss(seen: Tensor) -> Tensor:
+        return -scores(seen).max(1).values.mean()
 
-def _patch(
-    wanted: Callable[[Tensor], Tensor],
-    scores: Scores,
-    images: np.ndarray,
-    size: tuple[int, int],
-    attack: Attack | None,
-    place: tuple[int, int] | None,
-) -> np.ndarray:
-    attack = attack or Attack(steps=60, batch=1)
-    _check(images, size)
-    generator = torch.Generator().manual_seed(attack.seed)
-    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    height, width = images.shape[1:3]
-
-    def loss(patch: Tensor) -> Tensor:
-        picked = torch.randint(len(pictures), (attack.batch,), generator=generator)
-        if place is None:
-            tops = torch.randint(height - size[0] + 1, (attack.batch,), generator=generator)
-            lefts = torch.randint(width - size[1] + 1, (attack.batch,), generator=generator)
-        else:
-            tops, lefts = (torch.full((attack.batch,), start) for start in place)
-        seen = over(pictures[picked], *spread(patch, (height, width), tops, lefts, attack.transforms, generator))
-        return wanted(scores(seen.permute(0, 2, 3, 1)))
-
-    return rounded(_searched(loss, size, attack, generator))
+    return patch_on_pictures(loss, images, size, attack or BUDGET, place)

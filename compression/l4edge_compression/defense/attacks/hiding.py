@@ -5,8 +5,7 @@ object are pushed down, here in all cells whose middle lies in its box and for a
 over looks at the real place from afar to near.
 """
 
-import json
-import math
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,21 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l4edge_compression.defense.attacks.stickers import (
+    Fitting,
     Looks,
     Placement,
-    Printer,
-    as_png,
-    exposed,
-    less_noise,
+    fit_texture,
     read_looks,
+    write_sticker,
 )
 from l4edge_compression.tasks.detection import detector_from_package
 from l4edge_perception.camera.decoders import cell_grid
 from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_bytes, write_text
 from l4edge_perception.models.detector import DIVISIONS, STRIDES
 from l4edge_perception.packages import load_package
 from l4edge_perception.training.processor import without_matrix_tiles
+
+MADE_BY = "python -m l4edge_compression.defense.attacks.hiding"
 
 ROAD_USERS = 4
 """The first so many classes; signs and lights are nothing to stop behind."""
@@ -45,9 +44,6 @@ WORST = 12
 
 AROUND = 0.1
 """By this share of its size the box is enlarged on each side when its cells are looked for."""
-
-SMOOTHNESS = 0.15
-"""Weight of the texture's total variation."""
 
 
 def object_cells(looks: Looks, rows: list[int]) -> Tensor:
@@ -73,33 +69,21 @@ def seen_loss(answers: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def make(
-    network: nn.Module, looks: Looks, placement: Placement, steps: int, batch: int, texels: int,
-    learning_rate: float, seed: int, report: Console, start: Tensor | None = None,
+    network: nn.Module, looks: Looks, placement: Placement, fitting: Fitting, report: Console,
+    start: Tensor | None = None,
 ) -> Tensor:
-    """A texture (3, texels, texels), 0..1, that hides the object from ``network``, which takes (B, 3, h, w), 0..255."""
-    generator = torch.Generator().manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    printer = Printer(looks, placement, texels)
-    free = torch.zeros(3, texels, texels).uniform_(-1, 1, generator=generator)
-    if start is not None:
-        free = torch.logit(start.clamp(0.02, 0.98))
-    free.requires_grad_()
-    optimizer = torch.optim.Adam([free], learning_rate)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
-        texture = torch.sigmoid(free)
-        rows = rng.choice(len(looks), batch, replace=False).tolist()
-        drawn = exposed(torch.stack([printer.draw(texture, row) for row in rows]), generator)
-        loss, scores = seen_loss(network(drawn), object_cells(looks, rows))
-        loss = loss + SMOOTHNESS * less_noise(texture)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if step % 25 == 24:
+    """A texture (3, T, T), 0..1, that hides the object from ``network``, which takes (B, 3, h, w), 0..255."""
+
+    def loss(drawn: Tensor, rows: list[int], _rng: np.random.Generator) -> tuple[Tensor, Callable[[], str]]:
+        seen, scores = seen_loss(network(drawn), object_cells(looks, rows))
+
+        def words() -> str:
             pairs = zip(looks.distances[rows].tolist(), scores.detach().tolist(), strict=True)
-            shown = " ".join(f"{distance:.0f} m: {score:.2f}" for distance, score in pairs)
-            report.print(f"step {step + 1}: loss {float(loss.detach()):.2f}, scores {shown}")
-    return torch.sigmoid(free).detach()
+            return "scores " + " ".join(f"{distance:.0f} m: {score:.2f}" for distance, score in pairs)
+
+        return seen, words
+
+    return fit_texture(looks, placement, fitting, loss, report, 25, start)
 
 
 @click.command()
@@ -134,18 +118,9 @@ def main(
         if picture is None:
             raise InputError(f"{start}: no picture; give the PNG of an earlier run")
         first = torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1).float() / 255
-    texture = make(
-        network, looks, Placement(right, up, width, height), steps, min(batch, len(looks)), texels, learning_rate, seed,
-        Console(stderr=True), first,
-    )
-    write_bytes(out, cv2.imencode(".png", as_png(texture)[..., ::-1])[1].tobytes())
-    record = {
-        "made_by": "python -m l4edge_compression.defense.attacks.hiding", "against": opened.name,
-        "level": opened.levels[0].name, "graph_sha256": opened.levels[0].sha256, "looks": len(looks),
-        "width_share": width, "height_share": height, "right": right, "up": up, "steps": steps, "batch": batch,
-        "texels": texels, "learning_rate": learning_rate, "seed": seed, "torch": torch.__version__,
-    }
-    write_text(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    placement, fitting = Placement(right, up, width, height), Fitting(steps, batch, texels, learning_rate, seed)
+    texture = make(network, looks, placement, fitting, Console(stderr=True), first)
+    write_sticker(out, texture, MADE_BY, opened, looks, placement, fitting)
 
 
 if __name__ == "__main__":

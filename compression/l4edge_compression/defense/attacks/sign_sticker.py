@@ -6,12 +6,10 @@ are not. The loss is a hinge on the margin of the true word's logit over the lar
 crops as a detector would place them, exposures and noise.
 """
 
-import json
-import math
+from collections.abc import Callable
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
 import onnx
 import torch
@@ -21,29 +19,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l4edge_compression.defense.attacks.stickers import (
+    Fitting,
     Looks,
     Placement,
-    Printer,
-    as_png,
-    exposed,
-    less_noise,
+    fit_texture,
     read_looks,
+    write_sticker,
 )
 from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_bytes, write_text
 from l4edge_perception.models.sign_classifier import SignClassifierConfig, for_pixels, new_network
 from l4edge_perception.packages import ModelPackage, load_package
 from l4edge_perception.training.processor import without_matrix_tiles
 from l4edge_perception.types import MEANINGS, SIGN_MEANINGS
+
+MADE_BY = "python -m l4edge_compression.defense.attacks.sign_sticker"
 
 SHIFT, SCALE = 0.05, 0.08
 """Standard deviations of a detector's boxes, in edges of the box."""
 
 HINGE = 4.0
 """Margin of logits after which nothing more is to be gained from a crop."""
-
-SMOOTHNESS = 0.15
-"""Weight of the texture's total variation."""
 
 
 def classifier_from_package(package: ModelPackage) -> nn.Module:
@@ -96,29 +91,17 @@ def margins(logits: Tensor, word: str) -> Tensor:
 
 def make(
     network: nn.Module, looks: Looks, placement: Placement, word: str, size: int, enlargement: float,
-    steps: int, batch: int, texels: int, learning_rate: float, seed: int, report: Console,
+    fitting: Fitting, report: Console,
 ) -> Tensor:
-    """A texture (3, texels, texels), 0..1, that keeps ``network`` from reading ``word``."""
-    generator = torch.Generator().manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    printer = Printer(looks, placement, texels)
-    free = torch.zeros(3, texels, texels).uniform_(-1, 1, generator=generator).requires_grad_()
-    optimizer = torch.optim.Adam([free], learning_rate)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
-        texture = torch.sigmoid(free)
-        rows = rng.choice(len(looks), batch, replace=False).tolist()
-        drawn = exposed(torch.stack([printer.draw(texture, row) for row in rows]), generator)
-        moved = rng.normal(0.0, 1.0, (batch, 3)) * [SHIFT, SHIFT, SCALE]
+    """A texture (3, T, T), 0..1, that keeps ``network`` from reading ``word``."""
+
+    def loss(drawn: Tensor, rows: list[int], rng: np.random.Generator) -> tuple[Tensor, Callable[[], str]]:
+        moved = rng.normal(0.0, 1.0, (len(rows), 3)) * [SHIFT, SHIFT, SCALE]
         lead = margins(network(crops(drawn, looks, rows, size, enlargement, moved)), word)
-        loss = functional.relu(lead + HINGE).mean() + SMOOTHNESS * less_noise(texture)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if step % 50 == 49:
-            right_share = float((lead.detach() > 0).float().mean())
-            report.print(f"step {step + 1}: loss {float(loss.detach()):.3f}, read right {right_share:.2f}")
-    return torch.sigmoid(free).detach()
+        right = (lead.detach() > 0).float().mean()
+        return functional.relu(lead + HINGE).mean(), lambda: f"read right {float(right):.2f}"
+
+    return fit_texture(looks, placement, fitting, loss, report, 50)
 
 
 @click.command()
@@ -144,18 +127,10 @@ def main(
     opened = load_package(package)
     looks = read_looks(looks_file)
     size, enlargement = opened.input.size[0], float(opened.output.parameters["enlargement"])
-    texture = make(
-        classifier_from_package(opened), looks, Placement(right, up, edge, edge), word, size, enlargement, steps,
-        min(batch, len(looks)), texels, learning_rate, seed, Console(stderr=True),
-    )
-    write_bytes(out, cv2.imencode(".png", as_png(texture)[..., ::-1])[1].tobytes())
-    record = {
-        "made_by": "python -m l4edge_compression.defense.attacks.sign_sticker", "against": opened.name, "word": word,
-        "level": opened.levels[0].name, "graph_sha256": opened.levels[0].sha256, "looks": len(looks),
-        "width_share": edge, "height_share": edge, "right": right, "up": up, "steps": steps, "batch": batch,
-        "texels": texels, "learning_rate": learning_rate, "seed": seed, "torch": torch.__version__,
-    }
-    write_text(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    placement, fitting = Placement(right, up, edge, edge), Fitting(steps, batch, texels, learning_rate, seed)
+    network = classifier_from_package(opened)
+    texture = make(network, looks, placement, word, size, enlargement, fitting, Console(stderr=True))
+    write_sticker(out, texture, MADE_BY, opened, looks, placement, fitting, word=word)
 
 
 if __name__ == "__main__":

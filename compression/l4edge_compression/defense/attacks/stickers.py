@@ -1,25 +1,35 @@
-"""Stickers on one side of an object, drawn into pictures in a way that gradients pass through.
+"""Stickers on one side of an object: drawn into pictures in a way that gradients pass through, fitted, and written.
 
 What surrounds the sticker comes from looks at the real place: windows of pictures before the camera's noise, with the
 corners of the object's side in perspective (``l4edge_pipeline.demonstration.views`` writes them). Expectation over
 transforms (Athalye et al. 2018, arXiv 1707.07397) is over these looks and over exposures, tone curves and noise.
 """
 
+import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
 from l4edge_perception.errors import InputError
+from l4edge_perception.files import write_bytes, write_text
+from l4edge_perception.packages import ModelPackage
 
 FIELDS = ("windows", "origins", "sides", "visible", "light", "boxes", "distances")
 SUPERSAMPLING = 3
 GAINS, GAMMAS, NOISE = (0.8, 1.4), (0.85, 1.12), (1.0, 4.5)
 """Of the camera: exposure, tone curve, and standard deviation of the noise on the scale of 0 to 255."""
+
+SMOOTHNESS = 0.15
+"""Weight of the texture's total variation."""
 
 
 @dataclass(frozen=True)
@@ -162,3 +172,84 @@ def as_png(texture: Tensor) -> np.ndarray:
 def less_noise(texture: Tensor) -> Tensor:
     """Total variation: mean absolute difference of neighbours; what has little of it survives being seen from afar."""
     return (texture[:, 1:] - texture[:, :-1]).abs().mean() + (texture[:, :, 1:] - texture[:, :, :-1]).abs().mean()
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a texture is looked for.
+
+    Attributes:
+        steps: of Adam. batch: looks in one step, at most; all where there are fewer.
+        texels: edge of the texture.
+        learning_rate: at the beginning; it falls to a twentieth along a cosine.
+        seed: of everything random.
+    """
+
+    steps: int
+    batch: int
+    texels: int
+    learning_rate: float
+    seed: int
+
+
+Loss = Callable[[Tensor, list[int], np.random.Generator], tuple[Tensor, Callable[[], str]]]
+"""What a texture is to lower, of windows (B, 3, h, w), 0..255, of the given looks; and words on how it stands."""
+
+
+def fit_texture(
+    looks: Looks, placement: Placement, fitting: Fitting, loss: Loss, report: Console, told: int,
+    start: Tensor | None = None,
+) -> Tensor:
+    """A texture (3, T, T), 0..1, of low loss over looks, exposures and noise, with little total variation.
+
+    Args:
+        looks: to draw into. placement: of the sticker. fitting: how it is looked for.
+        loss: see there; may draw from the generator that it is given.
+        report: told every ``told`` steps.
+        start: texture (3, T, T), 0..1, to go on with; None begins with noise.
+    """
+    generator = torch.Generator().manual_seed(fitting.seed)
+    rng = np.random.default_rng(fitting.seed)
+    printer, batch = Printer(looks, placement, fitting.texels), min(fitting.batch, len(looks))
+    free = torch.zeros(3, fitting.texels, fitting.texels).uniform_(-1, 1, generator=generator)
+    if start is not None:
+        free = torch.logit(start.clamp(0.02, 0.98))
+    free.requires_grad_()
+    optimizer = torch.optim.Adam([free], fitting.learning_rate)
+    for step in range(fitting.steps):
+        share = 0.05 + 0.95 * (1 + math.cos(math.pi * step / fitting.steps)) / 2
+        optimizer.param_groups[0]["lr"] = fitting.learning_rate * share
+        texture = torch.sigmoid(free)
+        rows = rng.choice(len(looks), batch, replace=False).tolist()
+        drawn = exposed(torch.stack([printer.draw(texture, row) for row in rows]), generator)
+        wanted, words = loss(drawn, rows, rng)
+        total = wanted + SMOOTHNESS * less_noise(texture)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        if (step + 1) % told == 0:
+            report.print(f"step {step + 1}: loss {float(total.detach()):.3f}, {words()}")
+    return torch.sigmoid(free).detach()
+
+
+def write_sticker(
+    out: Path, texture: Tensor, made_by: str, against: ModelPackage, looks: Looks, placement: Placement,
+    fitting: Fitting, **more: Any,
+) -> None:
+    """Write a texture as it would be printed, a PNG, and beside it how it was made, a JSON.
+
+    Args:
+        out: the PNG. texture: (3, T, T), 0..1.
+        made_by: the command. against: the network that it was fitted to. more: fields of the record.
+        looks, placement, fitting: what it was fitted with.
+    """
+    write_bytes(out, cv2.imencode(".png", as_png(texture)[..., ::-1])[1].tobytes())
+    level = against.levels[0]
+    record = {
+        "made_by": made_by, "against": against.name, **more, "level": level.name, "graph_sha256": level.sha256,
+        "looks": len(looks), "width_share": placement.width, "height_share": placement.height,
+        "right": placement.right, "up": placement.up, "steps": fitting.steps, "batch": fitting.batch,
+        "texels": fitting.texels, "learning_rate": fitting.learning_rate, "seed": fitting.seed,
+        "torch": torch.__version__,
+    }
+    write_text(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")

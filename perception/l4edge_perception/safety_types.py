@@ -213,7 +213,7 @@ class SafetyStatus:
         speed_cap: metres per second, infinite in NOMINAL.
         minimum_time_gap: to the vehicle ahead, seconds; 0 in NOMINAL.
         verdict, verdict_reason: what is believed of the newest frame; UNCERTIFIED and "missing" where nothing came.
-        suspects: ids of tracked objects under an alarm.
+        suspects: tracks of signs and lights that alarms are about, for as long as alarms hold the state.
     """
 
     stamp_ns: int

@@ -10,6 +10,7 @@ from safety_factories import CLASSES, crop_of, self_test, tamper, toy_signs, wri
 from l4edge_compression.defense.detectors import MaskedDetector
 from l4edge_compression.defense.explaining import ObjectMaskSettings
 from l4edge_compression.defense.free_space import ground_cells
+from l4edge_compression.defense.objectness import ObjectnessResult
 from l4edge_compression.defense.objects import ObjectMasks
 from l4edge_compression.defense.positions import CLOSE, FAR, OVER
 from l4edge_compression.defense.verdicts import Certificate, Verdict, WindowResult
@@ -263,6 +264,26 @@ def test_a_frame_that_was_looked_at_whole_is_certified_and_a_cut_one_is_not(insp
     assert cut.passes_done < cut.passes_required
     assert (cut.verdict, cut.reason, cut.claim) == (Said.UNCERTIFIED, "deadline", Claim.NO_CLAIM)
     assert overclaims(cut) == 0
+
+
+def test_what_objectness_objects_to_is_uncertified_and_an_alarm_only_where_it_lasts(inspector, monkeypatch):
+    looks = iter([True, False, True, True, True, False])
+    whole = inspector.inspect
+
+    def objecting(*arguments):
+        found, _, free = whole(*arguments)
+        regions = np.array([[100, 100, 160, 150]] if next(looks) else np.zeros((0, 4)), np.float32)
+        cells = np.zeros((1, 1), bool)
+        return found, ObjectnessResult(Verdict.ALARM, "disagreed", cells, cells, regions), free
+
+    monkeypatch.setattr(inspector, "inspect", objecting)
+    monitor = Monitor(None, inspector, None, MonitorConfig(), 100.0, lambda: 0, lambda: 0)
+    monitor.check()
+    pixels = np.full((360, 640, 3), 90, np.uint8)
+    said = [monitor.examine(Scene(stamp, 0, pixels, Detections.empty(stamp))) for stamp in range(1, 7)]
+    doubt, alarm, clean = (Said.UNCERTIFIED, "low_confidence"), (Said.ALARM, "disagreed"), (Said.CERTIFIED, "agreed")
+    assert [(one.verdict, one.reason) for one in said] == [doubt, clean, doubt, alarm, alarm, clean]
+    assert [len(one.objects) for one in said] == [1, 0, 1, 1, 1, 0]
 
 
 def sound():

@@ -7,7 +7,7 @@ import pytest
 from l4edge_perception.errors import InputError
 from l4edge_perception.safety_types import NO_LABEL, Hazard, ObjectVerdict, Verdict, WindowVerdict
 from l4edge_perception.types import MEANINGS
-from l4edge_pipeline.safety.suspects import UNKNOWN_CLASS, AlarmCounter, ConfirmationConfig
+from l4edge_pipeline.safety.suspects import UNKNOWN_CLASS, AlarmCounter, ConfirmationConfig, Places
 
 NEAR = (100.0, 100.0, 140.0, 140.0)
 ELSEWHERE = (400.0, 100.0, 440.0, 140.0)
@@ -80,3 +80,13 @@ def test_of_signs_only_what_is_dangerous_to_miss_counts(words, label, recovered,
 def test_numbers_out_of_range_are_refused(broken):
     with pytest.raises(InputError, match=r"alarms|overlap"):
         ConfirmationConfig(**{"needed": 3, "frames": 5, **broken})
+
+
+def test_a_place_is_counted_over_the_frames_in_which_it_was_named():
+    places = Places(frames=4, overlap=0.3)
+    here, there = alarm((0.0, 0.0, 40.0, 40.0)), alarm((300.0, 0.0, 340.0, 40.0))
+    assert places.take([here]) == [1]
+    assert places.take([alarm((4.0, 0.0, 44.0, 40.0)), there]) == [2, 1], "places that overlap are one"
+    assert places.take([]) == [] and places.most == 2
+    assert places.take([here]) == [3]
+    assert places.take([here]) == [3], "of the last four frames"

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from l4edge_perception.safety_types import SafetyStatus, State
 from l4edge_perception.types import EgoState, Route, Tracks, Trajectory
 from l4edge_pipeline.planning.config import PlannerConfig
+from l4edge_pipeline.planning.doubts import Doubt, approach
 from l4edge_pipeline.planning.motion import carried_on, is_finite, wrapped
 from l4edge_pipeline.planning.obstacles import obstacles_ahead, unplaced
 from l4edge_pipeline.planning.path import drive_path, lateral_return
@@ -31,6 +32,7 @@ class PlannerState:
         trajectory: the last one, or None.
         unplaced_objects: possible obstacles of the last frame that were left out, their position being unknown.
         signals: stop signs and lights on the way.
+        doubts: signs and lights on the way that alarms are about.
         safe_stop: arc length at which the front bumper is to stop in the safety state DEGRADED, or None.
     """
 
@@ -38,6 +40,7 @@ class PlannerState:
     trajectory: Optional[Trajectory] = None
     unplaced_objects: int = 0
     signals: Tuple[Signal, ...] = ()
+    doubts: Tuple[Doubt, ...] = ()
     safe_stop: Optional[float] = None
 
 
@@ -106,13 +109,17 @@ class Planner:
         path = drive_path(place.line, back, max(reach, config.object_range_m))
         obstacles = obstacles_ahead(tracks, place.line, back, ego, config)
         signals: Tuple[Signal, ...] = ()
+        doubts: Tuple[Doubt, ...] = ()
         if not place.fault:
             where = SignalPlace(place.s + config.front_m, place.s + config.camera_m, max(ego.speed, 0.0))
             signals, stops = heed(
                 self.state.signals, tracks, place.line, where, config, believed=state < State.DEGRADED
             )
-            obstacles = obstacles + stops
-        stop = self._safe_stop(state, place, ego.speed, tracks, signals)
+            suspects = status.suspects if status else ()
+            doubts, doubted = approach(self.state.doubts, suspects, tracks, place.line, where, config)
+            obstacles = obstacles + stops + doubted
+        lines = [one.s for one in (*signals, *doubts)]
+        stop = self._safe_stop(state, place, ego.speed, tracks, lines)
         if stop is not None:
             obstacles = [*obstacles, stop_obstacle(stop, config)]
         start = self._acceleration(tracks.stamp_ns, ego)
@@ -130,7 +137,7 @@ class Planner:
             reason=fault or (MINIMAL_RISK if halting else profile.reason),
             obstacle_id=profile.obstacle_id,
         )
-        self.state = PlannerState(None if place.fault else place.s, trajectory, missing, signals, stop)
+        self.state = PlannerState(None if place.fault else place.s, trajectory, missing, signals, doubts, stop)
         return trajectory
 
     def _with_headway(self, time_gap_s: float) -> PlannerConfig:
@@ -142,7 +149,7 @@ class Planner:
         return self._careful
 
     def _safe_stop(
-        self, state: State, place: _Place, speed: float, tracks: Tracks, signals: Tuple[Signal, ...]
+        self, state: State, place: _Place, speed: float, tracks: Tracks, lines: List[float]
     ) -> Optional[float]:
         """Where DEGRADED stops: chosen once, and again where the vehicle has driven past it."""
         if state != State.DEGRADED or place.fault:
@@ -150,7 +157,6 @@ class Planner:
         chosen, front = self.state.safe_stop, place.s + self.config.front_m
         if chosen is not None and front < chosen + self.config.restart_distance_m:
             return chosen
-        lines = [signal.s for signal in signals]
         return stop_place(place.line, front, speed, tracks, lines, self.config)
 
     def _take_route(self, route: Optional[Route]) -> None:
@@ -160,7 +166,7 @@ class Planner:
             config = self.config
             self._line = route_line(route, config.maximum_speed_mps, config.curvature_window_m) if route else None
             self._allowed = allowed_speed(self._line, config) if self._line else None
-            self.state = replace(self.state, arc_length=None, signals=(), safe_stop=None)
+            self.state = replace(self.state, arc_length=None, signals=(), doubts=(), safe_stop=None)
         self._route = route
 
     def _place(self, ego: EgoState) -> _Place:

@@ -10,6 +10,7 @@ RED_LIGHT = "red_light"  # a red light ahead, or an amber one before which it ca
 ARRIVE = "arrive"  # the end of the route
 
 CAUTION = "caution"  # the speed cap of the safety state CAUTION or DEGRADED
+DOUBTED_SIGN = "doubted_sign"  # a sign or light ahead that an alarm is about: it may say stop
 SAFE_STOP = "safe_stop"  # DEGRADED: the place chosen to stop at
 MINIMAL_RISK = "minimal_risk"  # MINIMAL_RISK_MANOEUVRE: to a standstill, here
 
@@ -21,6 +22,6 @@ STALE_ODOMETRY = "stale_odometry"  # its stamp is too far from the image's
 
 REASONS = (
     *(CRUISE, CURVE, FOLLOW, STOP, YIELD, STOP_SIGN, RED_LIGHT, ARRIVE),
-    *(CAUTION, SAFE_STOP, MINIMAL_RISK),
+    *(CAUTION, DOUBTED_SIGN, SAFE_STOP, MINIMAL_RISK),
     *(NO_ROUTE, OFF_ROUTE, NO_ODOMETRY, STALE_ODOMETRY),
 )

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
-from l4edge_perception.safety_types import SafetyVerdict, State, Verdict
+from l4edge_perception.safety_types import Hazard, SafetyVerdict, State, Verdict
 from l4edge_perception.types import EgoState
 from l4edge_pipeline.planning.motion import carried_on, is_finite
 from l4edge_pipeline.safety.config import SupervisorConfig
@@ -157,6 +157,7 @@ class VerdictWatch:
         bad_since_ns, faulty_since_ns: since when nothing was certified, and since when for want of a working monitor.
         alarms: of the last frames, whether each raised an alarm that the monitor has not counted itself.
         confirmed_since_ns: since when alarms are confirmed.
+        suspects: tracks of signs and lights that alarms have been about, until :meth:`cleared`.
     """
 
     verdict: Optional[SafetyVerdict] = None
@@ -166,6 +167,7 @@ class VerdictWatch:
     faulty_since_ns: Optional[int] = None
     alarms: Tuple[bool, ...] = ()
     confirmed_since_ns: Optional[int] = None
+    suspects: Tuple[int, ...] = ()
 
     def heard(self, verdict: Optional[SafetyVerdict], now_ns: int, config: SupervisorConfig) -> "VerdictWatch":
         """A message came; None: it cannot be read. One that is not newer than the last says nothing."""
@@ -181,8 +183,13 @@ class VerdictWatch:
         confirmed = verdict.alarm_count.confirmed or sum(alarms) >= config.alarm_count
         since_ns = (self.confirmed_since_ns or now_ns) if confirmed else None
         return replace(
-            self, verdict=verdict, seen_ns=now_ns, broken=False, alarms=alarms, confirmed_since_ns=since_ns
-        )
+            self, verdict=verdict, seen_ns=now_ns, broken=False, alarms=alarms, confirmed_since_ns=since_ns,
+            suspects=tuple(sorted({*self.suspects, *_suspects(verdict)})),
+        )  # fmt: skip
+
+    def cleared(self) -> "VerdictWatch":
+        """The watch when no alarm holds the state any more."""
+        return replace(self, suspects=()) if self.suspects else self
 
     def believed(self, sensor: SensorWatch, now_ns: int, config: SupervisorConfig) -> Tuple[Verdict, str]:
         """What holds of the newest frame: a verdict that is broken, late or missing is none.
@@ -237,15 +244,18 @@ class VerdictWatch:
             return State.MINIMAL_RISK_MANOEUVRE, "lasting"
         return State.DEGRADED, "confirmed"
 
-    @property
-    def suspects(self) -> Tuple[int, ...]:
-        """Tracked objects of the newest verdict that are under an alarm."""
-        objects = self.verdict.objects if self.verdict is not None else ()
-        return tuple(
-            entry.object_id for entry in objects if entry.verdict == Verdict.ALARM and entry.object_id is not None
-        )
-
 
 def raises_alarm(verdict: SafetyVerdict) -> bool:
     """Whether the frame, or one of its objects, is under an alarm."""
     return verdict.verdict == Verdict.ALARM or any(entry.verdict == Verdict.ALARM for entry in verdict.objects)
+
+
+def _suspects(verdict: SafetyVerdict) -> Tuple[int, ...]:
+    """Tracks of the signs and lights under an alarm, once one suspect is half way to being confirmed."""
+    if 2 * verdict.alarm_count.alarms < verdict.alarm_count.needed:
+        return ()
+    return tuple(
+        entry.object_id
+        for entry in verdict.objects
+        if entry.verdict == Verdict.ALARM and entry.hazard == Hazard.LABEL and entry.object_id is not None
+    )

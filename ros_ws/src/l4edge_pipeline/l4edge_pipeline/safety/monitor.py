@@ -26,7 +26,7 @@ from l4edge_pipeline.safety.hiding import HidingInspector, hidden_verdicts, obje
 from l4edge_pipeline.safety.self_test import SelfTest
 from l4edge_pipeline.safety.signs import SignCertifier
 from l4edge_pipeline.safety.summing_up import nowhere, too_late, track_names, unread_verdicts, worst
-from l4edge_pipeline.safety.suspects import AlarmCounter, ConfirmationConfig
+from l4edge_pipeline.safety.suspects import AlarmCounter, ConfirmationConfig, Places
 
 MILLISECOND = 1_000_000
 FORGET_S = 10.0
@@ -47,6 +47,8 @@ class MonitorConfig:
     alarm_object_px: float = 24.0
     alarm_confidence: float = 0.5
     same_suspect: float = 0.3
+    objectness_needed: int = 3
+    objectness_frames: int = 4
     self_test_period_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class MonitorConfig:
                 raise InputError(f"safety_monitor.param.yaml: {name} must be above 0")
         if not 0 < self.same_object < 1 or self.objects < 1:
             raise InputError("safety_monitor.param.yaml: same_object must be a share, objects at least 1")
+        if not 1 <= self.objectness_needed <= self.objectness_frames:
+            raise InputError("safety_monitor.param.yaml: objectness_needed must be from 1 to objectness_frames")
         self.confirmation()
 
     def confirmation(self) -> ConfirmationConfig:
@@ -120,6 +124,7 @@ class Monitor:
         self._clock = clock
         self._ros_clock = ros_clock
         self._alarms = AlarmCounter(config.confirmation())
+        self._unexplained = Places(config.objectness_frames, config.same_suspect)
         self._patch = signs.patch if signs else PatchModel()
         self._refused = refused
         self._intact = not refused
@@ -209,7 +214,7 @@ class Monitor:
             pacer.begin()
             found, looked, free = self._hiding.inspect(pixels, detections, scene.camera, pacer.more_time)
             claim = Claim.HIDING_OR_ALERT if free.certified.any() else claim
-            unexplained = objectness_verdicts(looked)
+            unexplained = self._lasting(objectness_verdicts(looked))
             objects += unexplained + hidden_verdicts(found) + seen_verdicts(found, names, self._config.objects)
             verdicts += [(entry.verdict, entry.reason) for entry in unexplained]
             shares.append(float(np.clip(found.covered, 0.0, 1.0)))
@@ -266,6 +271,17 @@ class Monitor:
                 margins.append(certificate.margin)
         smallest = min(margins)
         return found, smallest if np.isfinite(smallest) else float("nan")
+
+    def _lasting(self, unexplained: List[ObjectVerdict]) -> List[ObjectVerdict]:
+        """What objectness objects to: an alarm only where it has done so for some frames, else not certified.
+
+        One network's word about one frame is wrong too often to slow a vehicle down; what is hidden stays hidden.
+        """
+        needed = self._config.objectness_needed
+        return [
+            entry if count >= needed else replace(entry, verdict=Verdict.UNCERTIFIED, reason="low_confidence")
+            for entry, count in zip(unexplained, self._unexplained.take(unexplained))
+        ]
 
     def _remember(self, verdict: SafetyVerdict) -> None:
         for entry in verdict.objects:

@@ -6,7 +6,7 @@ from l4edge_perception.safety_types import SafetyStatus, SafetyVerdict, State, V
 from l4edge_perception.types import EgoState
 from l4edge_pipeline.safety.config import SupervisorConfig
 from l4edge_pipeline.safety.health import LocalizationWatch, SensorWatch, StageWatch, VerdictWatch
-from l4edge_pipeline.safety.states import Demand, Inputs, SafetyState, advance
+from l4edge_pipeline.safety.states import ALARM, Demand, Inputs, SafetyState, advance
 from l4edge_pipeline.stages import StageTable
 from l4edge_pipeline.timing.records import Outcome
 
@@ -69,6 +69,8 @@ class Supervisor:
         inputs = Inputs(self._demands(now_ns), self._frames, self._certified, self._standing())
         self._frames = self._certified = 0
         self.state = advance(self.state, inputs, now_ns, config)
+        if not any(entry.cause == ALARM for entry in self.state.held):
+            self._verdicts = self._verdicts.cleared()
         verdict, reason = self._verdicts.believed(self._sensor, now_ns, config)
         state = self.state.state
         cap, gap = _limits(state, config)
@@ -80,7 +82,7 @@ class Supervisor:
             minimum_time_gap=gap,
             verdict=verdict,
             verdict_reason=reason,
-            suspects=self._verdicts.suspects if verdict == Verdict.ALARM else (),
+            suspects=self._verdicts.suspects,
         )
 
     def _demands(self, now_ns: int) -> Tuple[Demand, ...]:

@@ -85,29 +85,38 @@ class Suspect:
     recent: Deque[bool] = field(default_factory=deque)
 
 
-class AlarmCounter:
-    """Counts the alarms of each suspect over the last frames."""
+class Places:
+    """Remembers of each object or place in which of the last frames something was said about it.
 
-    def __init__(self, config: ConfirmationConfig) -> None:
-        self._config = config
+    Args:
+        frames: that are remembered.
+        overlap: intersection over union from which two places without a track's name are one.
+    """
+
+    def __init__(self, frames: int, overlap: float) -> None:
+        self._frames, self._overlap = frames, overlap
         self._suspects: List[Suspect] = []
 
-    def take(self, objects: Sequence[ObjectVerdict]) -> AlarmCount:
-        """One frame more, with its objects; the count is that of the suspect with the most alarms."""
-        config = self._config
+    def take(self, objects: Sequence[ObjectVerdict]) -> List[int]:
+        """One frame more, with what is said in it: in how many of the last frames that was said of each object."""
         for suspect in self._suspects:
             suspect.recent.append(False)
+        found = []
         for entry in objects:
-            if config.counts(entry):
-                suspect = self._of(entry)
-                suspect.box, suspect.recent[-1] = entry.box, True
-                suspect.object_id = entry.object_id if entry.object_id is not None else suspect.object_id
+            suspect = self._of(entry)
+            suspect.box, suspect.recent[-1] = entry.box, True
+            suspect.object_id = entry.object_id if entry.object_id is not None else suspect.object_id
+            found.append(suspect)
         self._suspects = [suspect for suspect in self._suspects if any(suspect.recent)]
-        count = max((sum(suspect.recent) for suspect in self._suspects), default=0)
-        return AlarmCount(count, config.needed, config.frames, count >= config.needed)
+        return [sum(suspect.recent) for suspect in found]
+
+    @property
+    def most(self) -> int:
+        """The highest count of all that are remembered, of this frame or not."""
+        return max((sum(suspect.recent) for suspect in self._suspects), default=0)
 
     def _of(self, entry: ObjectVerdict) -> Suspect:
-        """The suspect that an alarm is about, a new one if there is none."""
+        """The suspect that is spoken of, a new one if there is none."""
         alike = [suspect for suspect in self._suspects if suspect.hazard == entry.hazard]
         if entry.object_id is not None:
             named = next((suspect for suspect in alike if suspect.object_id == entry.object_id), None)
@@ -115,11 +124,26 @@ class AlarmCounter:
                 return named
         # A track's name may come, go or change while the object stays where it is.
         near = max(alike, key=lambda suspect: overlap(suspect.box, entry.box), default=None)
-        if near is not None and overlap(near.box, entry.box) >= self._config.overlap:
+        if near is not None and overlap(near.box, entry.box) >= self._overlap:
             return near
-        fresh = Suspect(entry.object_id, entry.hazard, entry.box, deque([False], maxlen=self._config.frames))
+        fresh = Suspect(entry.object_id, entry.hazard, entry.box, deque([False], maxlen=self._frames))
         self._suspects.append(fresh)
         return fresh
+
+
+class AlarmCounter:
+    """Counts the alarms of each suspect over the last frames."""
+
+    def __init__(self, config: ConfirmationConfig) -> None:
+        self._config = config
+        self._places = Places(config.frames, config.overlap)
+
+    def take(self, objects: Sequence[ObjectVerdict]) -> AlarmCount:
+        """One frame more, with its objects; the count is that of the suspect with the most alarms."""
+        config = self._config
+        self._places.take([entry for entry in objects if config.counts(entry)])
+        count = self._places.most
+        return AlarmCount(count, config.needed, config.frames, count >= config.needed)
 
 
 def overlap(first: Box, second: Box) -> float:

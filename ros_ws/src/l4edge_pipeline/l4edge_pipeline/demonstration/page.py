@@ -6,7 +6,6 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
-from l4edge_perception.errors import InputError
 from l4edge_perception.safety_types import State
 from l4edge_pipeline.demonstration import drawing
 from l4edge_pipeline.demonstration.loop import PERIOD_S
@@ -16,7 +15,7 @@ from l4edge_pipeline.demonstration.stickers import Print
 from l4edge_pipeline.demonstration.stories import Story
 from l4edge_pipeline.report import charts
 from l4edge_pipeline.report.charts import Axes, Html, element
-from l4edge_pipeline.report.page import TEMPLATES
+from l4edge_pipeline.report.templating import rendered
 
 TITLES = {
     CLEAN: "no sticker", ATTACKED: "sticker, no monitor", GUARDED: "sticker and monitor",
@@ -33,14 +32,9 @@ def render(results: Mapping[str, Any], stories: Sequence[Story]) -> str:
     Raises:
         InputError: the template engine is not installed.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise InputError("the page needs jinja2: pip install 'l4edge[report]'") from error
-    engine = Environment(loader=FileSystemLoader(str(TEMPLATES)), autoescape=True, undefined=StrictUndefined)
     kinds = list(dict.fromkeys(story.scene.kind for story in stories))
-    return engine.get_template("demonstration.html.j2").render(
-        style=Html((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+    return rendered(
+        "demonstration.html.j2",
         results=results,
         scenes=[_scene(kind, [story for story in stories if story.scene.kind == kind]) for kind in kinds],
     )

@@ -1,15 +1,13 @@
 """Draws the accelerator's report: one HTML page that needs no other file and no network."""
 
 import math
-from pathlib import Path
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 from l4edge_accel.report import RESOURCES, AcceleratorReport, kind_name, utilization
 from l4edge_accel.simulation_results import LayerRun, Simulation
-from l4edge_perception.errors import InputError
 from l4edge_pipeline.report.charts import FULL, HALF, Axes, Html, element
+from l4edge_pipeline.report.templating import rendered
 
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 WORDS = {"luts": "LUTs", "ffs": "flip-flops", "dsps": "DSP blocks", "bram18": "memory blocks (18 kb)"}
 TRANSFERS = ("activations", "weights", "outputs")
 COLOURS = 6
@@ -29,15 +27,10 @@ def render_accelerator(report: AcceleratorReport, made: str) -> str:
     Raises:
         InputError: the template engine is not installed.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise InputError("the report page needs jinja2: pip install 'l4edge[report]'") from error
-    engine = Environment(loader=FileSystemLoader(str(TEMPLATES)), autoescape=True, undefined=StrictUndefined)
     colours = _colours(report)
     window = _window(report.simulation)
-    return engine.get_template("accelerator.html.j2").render(
-        style=Html((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+    return rendered(
+        "accelerator.html.j2",
         report=report,
         simulation=report.simulation,
         made=made,

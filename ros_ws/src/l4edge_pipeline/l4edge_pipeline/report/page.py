@@ -8,7 +8,6 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
 
-from l4edge_perception.errors import InputError
 from l4edge_pipeline.report import charts, tables
 from l4edge_pipeline.report.canvas import colour_of
 from l4edge_pipeline.report.chain_section import chain_section
@@ -18,8 +17,8 @@ from l4edge_pipeline.report.latency import SEGMENTS
 from l4edge_pipeline.report.lives import Life
 from l4edge_pipeline.report.outputs import Outputs
 from l4edge_pipeline.report.summary import Timing
+from l4edge_pipeline.report.templating import TEMPLATES, rendered
 
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 CARDS, ROWS = 24, 40
 """Tracks shown as cards, and as rows of the chart."""
 
@@ -45,21 +44,16 @@ def render_page(summary: Mapping[str, Any], material: Material) -> str:
     Raises:
         InputError: the template engine is not installed.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise InputError("the report page needs jinja2: pip install 'l4edge[report]'") from error
-    engine = Environment(loader=FileSystemLoader(str(TEMPLATES)), autoescape=True, undefined=StrictUndefined)
     walk, outputs = material.walk, material.outputs
     pictured = [picture.index for picture in walk.pictures]
     chains = [
         chain_section(name, summary, passes, walk.stamps_ns, outputs.tracks, pictured)
         for name, passes in material.timing.passes.items()
     ]
-    return engine.get_template("page.html.j2").render(
+    return rendered(
+        "page.html.j2",
         name=Path(summary["recording"]["path"]).name,
         run=summary["run"],
-        style=Html((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Html((TEMPLATES / "page.js").read_text(encoding="utf-8")),
         verdict=tables.verdict(summary),
         tiles=tables.tiles(summary),

@@ -19,9 +19,16 @@ from l4edge_accel.configuration import MOST_GROUPS, AcceleratorConfig, EngineCon
 from l4edge_accel.design_space import LEAST_END_BITS, PORT_SPLITS, attention_engines, linear_engines
 from l4edge_accel.devices import Device, device
 from l4edge_accel.formats import number_format
+from l4edge_accel.grid_cost import grid_cycles
 from l4edge_accel.limits import Limits, vector
-from l4edge_accel.network_cost import Assumptions, NetworkCost, gemm_cost, network_cost, runs
-from l4edge_accel.resources import Resources, engine_resources
+from l4edge_accel.network_cost import Assumptions, NetworkCost, network_cost, runs
+from l4edge_accel.resources import (
+    Resources,
+    array_resources,
+    buffer_resources,
+    control_resources,
+    engine_resources,
+)
 from l4edge_accel.workload import Gemm, Workload
 from l4edge_perception.errors import InputError
 
@@ -151,6 +158,7 @@ class _Search:
         self.limits = limits
         self.assumptions = assumptions
         self.room = limits.room(board, workload)
+        self._of_array: Dict[Tuple[object, ...], np.ndarray] = {}
         self._of_attention: Dict[Tuple[int, Tuple[int, int, int]], Optional[Evaluated]] = {}
 
     def best(self, width: int) -> Optional[Design]:
@@ -180,22 +188,39 @@ class _Search:
 
     def _evaluated(self, engines: Iterator[EngineConfig], layers: Sequence[Tuple[Gemm, int]]) -> Optional[Evaluated]:
         """Cycles of ``layers`` on each engine that fits the board alone; None where none does."""
-        able = [engine for engine in engines if all(runs(gemm, engine) for gemm, _ in layers)]
-        able.sort(key=lambda engine: -engine.macs_per_cycle)
-        cycles: List[float] = []
+        # What an engine can run is a matter of its formats and bits, and few engines of a grid differ in these.
+        kinds: Dict[Tuple[object, ...], bool] = {}
+        able: List[Tuple[int, EngineConfig]] = []
+        for engine in engines:
+            kind = (engine.activation_bits, *(group.format for group in engine.groups))
+            if kind not in kinds:
+                kinds[kind] = all(runs(gemm, engine) for gemm, _ in layers)
+            if kinds[kind]:
+                able.append((engine.macs_per_cycle, engine))
+        able.sort(key=lambda pair: -pair[0])
         needs: List[np.ndarray] = []
         kept: List[EngineConfig] = []
-        for engine in able:
-            if kept and engine.macs_per_cycle < LEAST_SHARE * kept[0].macs_per_cycle:
+        least = 0.0
+        for macs, engine in able:
+            if macs < least:
                 break
-            need = vector(engine_resources(engine))
+            need = self._needs(engine)
             if (need > self.room).any():
                 continue
-            costs = [gemm_cost(gemm, engine, self.board, self.clock_hz, self.assumptions) for gemm, _ in layers]
-            cycles.append(sum(count * cost.cycles for (_, count), cost in zip(layers, costs)))
+            least = least or LEAST_SHARE * macs
             needs.append(need)
             kept.append(engine)
-        return (np.array(cycles, float), np.array(needs), kept) if kept else None
+        if not kept:
+            return None
+        cycles = grid_cycles(layers, kept, self.board, self.clock_hz, self.assumptions)
+        return cycles.astype(float), np.array(needs), kept
+
+    def _needs(self, engine: EngineConfig) -> np.ndarray:
+        """(3,) as ``vector(engine_resources(engine))``. Array and buffers do not depend on how ports are split."""
+        key = (engine.groups, engine.inputs, engine.lanes, engine.activation_bits, engine.accumulator_bits)
+        if key not in self._of_array:
+            self._of_array[key] = vector(array_resources(engine) + buffer_resources(engine))
+        return self._of_array[key] + vector(control_resources(engine))
 
     def _design(self, width: int, quantized: Workload, engines: Tuple[EngineConfig, ...]) -> Design:
         board = self.board

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from l4edge_compression.defense.certifier import Certifier
 from l4edge_compression.defense.numerics import largest_difference, margin_for
-from l4edge_compression.defense.packages import CertifiedPackage, write_certified
+from l4edge_compression.defense.packages import CertifiedPackage, load_certified, write_certified
 from l4edge_compression.defense.scalecert import ScaleCert, ScaleCertSettings
 from l4edge_compression.defense.sessions import graph_runner
 from l4edge_compression.studies.certified_signs_judging import (
@@ -42,7 +42,8 @@ from l4edge_compression.studies.certified_signs_network import (
     deployed,
     load_trained,
 )
-from l4edge_perception.files import write_text
+from l4edge_perception.errors import InputError
+from l4edge_perception.files import write_bytes, write_text
 from l4edge_perception.graphs import count_macs
 from l4edge_perception.machine import processor
 from l4edge_perception.models.export import check_parity, export_graph
@@ -59,6 +60,9 @@ LEVEL = "certified"
 NAME = "sign_classifier_certified"
 DECLARED = BANDS
 """Windows per axis that the package declares."""
+
+SELF_TEST = "self_test.npz"
+"""What the vehicle's monitor keeps in the folder; it is made from the package, after it."""
 
 
 def graphs_of(classifier: CertifiedSignClassifier, crops: np.ndarray) -> tuple[dict[str, bytes], float]:
@@ -145,8 +149,14 @@ def recoveries_of(
 @click.option("--result", type=click.Path(path_type=Path), help="File of the figures; none are made without.")
 @click.option("--nones", type=click.IntRange(1), default=400, show_default=True, help="Held-out crops of no sign.")
 @click.option("--pairs", type=click.IntRange(1), default=400, show_default=True, help="Crops of the recovery tables.")
-def main(run: Path, data: Path, out: Path, result: Path | None, nones: int, pairs: int) -> None:
-    """Export the trained network, certify held-out crops, and write the package and the figures."""
+@click.option("--note", "notes", multiple=True, help="Something to be said beside the figures; may be given again.")
+def main(
+    run: Path, data: Path, out: Path, result: Path | None, nones: int, pairs: int, notes: tuple[str, ...]
+) -> None:
+    """Export the trained network, certify held-out crops, and write the package and the figures.
+
+    The crops of a self-test in the package's folder stay; for another network they are to be made again.
+    """
     without_matrix_tiles()
     torch.set_num_threads(1)
     trained, content = load_trained(run / "checkpoint.pt")
@@ -178,8 +188,11 @@ def main(run: Path, data: Path, out: Path, result: Path | None, nones: int, pair
     everything, meant = read_crops(tiles["test"], None)
     judged_clean = accuracies(graph_runner(graphs[LEVEL]), everything, meant)
     settings = settings_of(classifier, margin, DECLARED)
+    before = hash_of(out)
     package = write_files(out, graphs, content, record, judged_clean, settings, crops)
     console = Console(stderr=True)
+    if (out / SELF_TEST).exists() and package.hash != before:
+        console.print(f"another network than before: make {out / SELF_TEST} again, see docs/safety.md")
     console.print(f"{judged_clean} margin {margin:.2g} kept {record['kept']}")
     if result is None:
         return
@@ -193,14 +206,24 @@ def main(run: Path, data: Path, out: Path, result: Path | None, nones: int, pair
         name: recovery_rates(certifier, crops[picked], wanted[picked])
         for name, certifier in recoveries_of(graphs, classifier, margin).items()
     }
+    if notes:
+        record["notes"] = list(notes)
     write_text(result, json.dumps(record, indent=1) + "\n")
+
+
+def hash_of(folder: Path) -> str | None:
+    """Of the certified package in a folder; None if there is none that can be read."""
+    try:
+        return load_certified(folder).hash
+    except InputError:
+        return None
 
 
 def write_files(
     out: Path, graphs: Mapping[str, bytes], content: Mapping[str, Any], record: Mapping[str, Any],
     clean: Mapping[str, Any], settings: ScaleCertSettings, crops: np.ndarray,
 ) -> CertifiedPackage:
-    """The model package and its certified files."""
+    """The model package and its certified files; what lies in its folder as self-test stays."""
     dataset = f"simulated drives, test split, {clean['count']} crops"
     accuracy = Accuracy({"accuracy": clean["accuracy"]}, dataset, record["seed"], record["device"])
     macs = count_macs(graphs[LEVEL], {"crops": crops[:1].copy()})
@@ -210,7 +233,11 @@ def write_files(
         levels=(Level(LEVEL, f"{LEVEL}.onnx", "", 0, macs, accuracy),), minimum_onnxruntime="1.16.0",
         provenance={name: value for name, value in record.items() if name != "history"},
     )
+    stored = out / SELF_TEST
+    kept = stored.read_bytes() if stored.exists() else None
     write_package(package, {LEVEL: graphs[LEVEL]})
+    if kept is not None:
+        write_bytes(stored, kept)
     parts = {name: graphs[name] for name in ("stem", "head")}
     told = {"made_by": record["made_by"]}
     return write_certified(out, "scalecert", settings, parts, MEANINGS, LEVEL, provenance=told)

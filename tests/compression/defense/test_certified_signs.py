@@ -1,6 +1,7 @@
 """The certified sign classifier: its network, its training, its figures, and the package that ships."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from l4edge_compression.defense.views import Predictions
 from l4edge_compression.studies.certified_signs import worst_of
 from l4edge_compression.studies.certified_signs_judging import confidences, lost_to, rates, verdicts
 from l4edge_compression.studies.certified_signs_network import CertifiedSignClassifier, deployed, make_exact_
-from l4edge_compression.studies.certified_signs_package import graphs_of, settings_of
+from l4edge_compression.studies.certified_signs_package import SELF_TEST, graphs_of, hash_of, settings_of, write_files
 from l4edge_compression.studies.certified_signs_page import figures
 from l4edge_compression.studies.certified_signs_windows import meanings_under, random_windows, uncovered
 from l4edge_perception.models.sign_classifier import SignClassifierConfig, new_network
@@ -100,6 +101,24 @@ def test_graphs_keep_the_same_cells_as_torch_and_read_them_alike():
     certifier = ScaleCert(graph_runner(graphs["stem"]), graph_runner(graphs["head"]), settings)
     whole = graph_runner(graphs["certified"])(pictures).argmax(axis=1)
     assert certifier.undefended(pictures).tolist() == whole.tolist()
+
+
+def test_a_package_made_again_keeps_the_self_test(tmp_path):
+    """The monitor stores crops beside the package; exporting the same network again must not take them away."""
+    model, pictures = deployed(classifier(), 0.5), crops(2)
+    config = SignClassifierConfig(width=12, depth=1, heads=1, stem=(4, 4, 4))
+    record = {"made_by": "a test", "seed": 0, "device": "any"}
+    given = (
+        graphs_of(model, pictures)[0], {"start": asdict(config)}, record, {"count": 2, "accuracy": 0.5},
+        settings_of(model, 1e-3, (3, 3)), pictures,
+    )
+    assert hash_of(tmp_path) is None
+    first = write_files(tmp_path / "package", *given)
+    (tmp_path / "package" / SELF_TEST).write_bytes(b"crops")
+    again = write_files(tmp_path / "package", *given)
+    assert (tmp_path / "package" / SELF_TEST).read_bytes() == b"crops"
+    assert first.hash == again.hash == hash_of(tmp_path / "package")
+    assert load_package(tmp_path / "package").provenance == record
 
 
 def test_temperature_divides_logits():

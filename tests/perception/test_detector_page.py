@@ -4,7 +4,8 @@ import pytest
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.packages import load_package
-from l4edge_perception.training.detector_page import BEGIN, END, figures, updated
+from l4edge_perception.training.detector_page import figures
+from l4edge_perception.training.pages import BEGIN, END, updated
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "detector.md"
 

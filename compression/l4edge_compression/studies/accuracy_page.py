@@ -15,7 +15,7 @@ import click
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.training.detector_page import replaced
+from l4edge_perception.training.pages import replaced_parts
 
 BEGIN = "<!-- {}: written by l4edge_compression.studies.accuracy_page -->"
 END = "<!-- end of {} -->"
@@ -201,9 +201,7 @@ def figures(results: Sequence[Result]) -> dict[str, str]:
 
 def updated(page: str, parts: dict[str, str], file: str) -> str:
     """The page with its figures replaced. Raises InputError if a place is not marked."""
-    for name, measured in parts.items():
-        page = replaced(page, BEGIN.format(name), END.format(name), measured, file)
-    return page
+    return replaced_parts(page, BEGIN, END, parts, file)
 
 
 @click.command()

@@ -12,7 +12,7 @@ import click
 from l4edge_compression.studies.certified_objects import objects_table
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.training.detector_page import replaced
+from l4edge_perception.training.pages import replaced_parts
 
 BEGIN = "<!-- {}: written by l4edge_compression.studies.certified_objects_page -->"
 END = "<!-- end of {} -->"
@@ -75,9 +75,7 @@ def command(results: Path, page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     figures = {"recall": recall_table(masks), "objectness": recall_table(guard)}
     figures["cells"] = cells_table(json.loads(sorted(results.glob("objects-*.json"))[0].read_text(encoding="utf-8")))
-    for name, figure in figures.items():
-        text = replaced(text, BEGIN.format(name), END.format(name), figure, str(page))
-    write_text(page, text)
+    write_text(page, replaced_parts(text, BEGIN, END, figures, str(page)))
 
 
 if __name__ == "__main__":

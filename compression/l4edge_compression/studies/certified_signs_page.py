@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from l4edge_perception.files import write_text
-from l4edge_perception.training.detector_page import updated
+from l4edge_perception.training.pages import updated
 from l4edge_perception.types import MEANINGS
 
 SHARES = ("clean", "certified", "certified_wrong", "alarm", "uncertified")

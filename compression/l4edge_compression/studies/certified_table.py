@@ -4,7 +4,6 @@
 """
 
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from l4edge_compression.defense.verdicts import Certificate, Verdict
 from l4edge_compression.studies.certified_methods import Methods
 from l4edge_compression.studies.certified_package import pixels, shuffled
 from l4edge_compression.studies.pictures import MEAN, fingerprint, read_pictures
-from l4edge_perception.errors import InputError
+from l4edge_perception.errors import exit_on_input_error
 from l4edge_perception.files import write_text
 from l4edge_perception.machine import processor
 
@@ -245,8 +244,5 @@ def command(
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_input_error("l4edge"):
         command()
-    except InputError as error:
-        click.echo(f"l4edge: {error}", err=True)
-        sys.exit(2)

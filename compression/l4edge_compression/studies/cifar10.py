@@ -7,7 +7,6 @@ start other runs from) and ``result.json``.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from l4edge_compression.studies.training import (
     new_state,
     train,
 )
-from l4edge_perception.errors import InputError
+from l4edge_perception.errors import InputError, exit_on_input_error
 from l4edge_perception.files import write_text
 from l4edge_perception.training.display import progress_bar
 from l4edge_perception.training.processor import device_named, without_matrix_tiles
@@ -142,8 +141,5 @@ def command(
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_input_error("l4edge"):
         command()
-    except InputError as error:
-        click.echo(f"l4edge: {error}", err=True)
-        sys.exit(2)

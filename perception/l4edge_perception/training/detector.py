@@ -3,7 +3,6 @@
 The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from l4edge_perception.errors import InputError
+from l4edge_perception.errors import InputError, exit_on_input_error
 from l4edge_perception.models.detector import DIVISIONS, STRIDES, DetectorConfig, DetectorNetwork
 from l4edge_perception.training.augmentation import AugmentationConfig
 from l4edge_perception.training.batches import Batch, training_batches
@@ -243,8 +242,5 @@ def command(
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_input_error():
         command()
-    except InputError as error:
-        print(f"l4edge: error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -4,16 +4,9 @@
 """
 
 import math
-from pathlib import Path
 
-import click
-
-from l4edge_perception.errors import InputError
-from l4edge_perception.files import write_text
-from l4edge_perception.packages import ModelPackage, load_package
-
-BEGIN = "<!-- figures: written by l4edge_perception.training.detector_page -->"
-END = "<!-- end of figures -->"
+from l4edge_perception.packages import ModelPackage
+from l4edge_perception.training.pages import package_page
 
 
 def figures(package: ModelPackage) -> str:
@@ -59,32 +52,11 @@ def figures(package: ModelPackage) -> str:
     return "\n".join(lines)
 
 
-def updated(page: str, measured: str, file: str) -> str:
-    """The page with its figures replaced. Raises InputError if their place is not marked."""
-    return replaced(page, BEGIN, END, measured, file)
-
-
-def replaced(page: str, begin_line: str, end_line: str, measured: str, file: str) -> str:
-    """The page with other text between two lines. Raises InputError if one of them is missing."""
-    before, begin, rest = page.partition(begin_line)
-    _, end, after = rest.partition(end_line)
-    if not begin or not end:
-        wanted = "put them where the figures belong"
-        raise InputError(f"{file}: the lines {begin_line} and {end_line} are missing; {wanted}")
-    return f"{before}{begin_line}\n{measured}\n{end_line}{after}"
-
-
 def _share(value: float | None) -> str:
     return f"{value:.3f}" if value is not None and not math.isnan(value) else "–"
 
 
-@click.command()
-@click.argument("package", type=click.Path(path_type=Path))
-@click.argument("page", type=click.Path(path_type=Path))
-def command(package: Path, page: Path) -> None:
-    """Write the figures of PACKAGE into PAGE."""
-    write_text(page, updated(page.read_text(encoding="utf-8"), figures(load_package(package)), str(page)))
-
+command = package_page(figures)
 
 if __name__ == "__main__":
     command()

@@ -25,6 +25,7 @@ from l4edge_perception.models.export import SCORE_THRESHOLD, export_detector, in
 from l4edge_perception.packages import Accuracy, ModelPackage
 from l4edge_perception.training.calibration import fit_scaling, scaled
 from l4edge_perception.training.dataset import Frame, read_image, read_split, summarise
+from l4edge_perception.training.records import training_record
 from l4edge_perception.types import Detections, GroundTruth
 
 LOWEST_SCORE = 0.01
@@ -85,18 +86,8 @@ def finish_run(
     """
     splits = {split: read_split(data, split) for split in ("validation", "test")}
     pictures = [read_image(frame.path) for frame in splits["test"][:: max(1, len(splits["test"]) // 8)]]
-    record = {
-        "made_by": "python -m l4edge_perception.training.detector",
-        "seed": config["seed"],
-        "device": f"{processor()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        "training_s": round(elapsed_s),
-        "config": config,
-        "dataset": summarise(data),
-        "history": history,
-        "notes": list(notes),
-    }
+    made_by = "python -m l4edge_perception.training.detector"
+    record = training_record(made_by, config, summarise(data), history, elapsed_s, notes)
     truths = {split: [frame.truth for frame in frames] for split, frames in splits.items()}
     with tempfile.TemporaryDirectory() as folder:
         raw = export_detector(network, Path(folder) / "raw", pictures, None, {})

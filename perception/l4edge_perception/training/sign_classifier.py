@@ -3,7 +3,6 @@
 The run folder ends up with ``checkpoint.pt`` (to resume from), ``package/`` (the model package) and ``result.json``.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from rich.console import Console
 from torch import nn
 from torch.nn import functional
 
-from l4edge_perception.errors import InputError
+from l4edge_perception.errors import exit_on_input_error
 from l4edge_perception.models.sign_classifier import (
     LEAST_HEIGHT_PX,
     MIDDLE,
@@ -222,8 +221,5 @@ def command(
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_input_error():
         command()
-    except InputError as error:
-        print(f"l4edge: error: {error}", file=sys.stderr)
-        sys.exit(2)

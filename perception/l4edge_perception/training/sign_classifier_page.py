@@ -3,13 +3,8 @@
 ``python -m l4edge_perception.training.sign_classifier_page models/sign_classifier docs/sign_classifier.md``
 """
 
-from pathlib import Path
-
-import click
-
-from l4edge_perception.files import write_text
-from l4edge_perception.packages import ModelPackage, load_package
-from l4edge_perception.training.detector_page import updated
+from l4edge_perception.packages import ModelPackage
+from l4edge_perception.training.pages import package_page
 
 
 def figures(package: ModelPackage) -> str:
@@ -53,13 +48,7 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-@click.command()
-@click.argument("package", type=click.Path(path_type=Path))
-@click.argument("page", type=click.Path(path_type=Path))
-def command(package: Path, page: Path) -> None:
-    """Write the figures of PACKAGE into PAGE."""
-    write_text(page, updated(page.read_text(encoding="utf-8"), figures(load_package(package)), str(page)))
-
+command = package_page(figures)
 
 if __name__ == "__main__":
     command()

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
 
 from l4edge_perception.camera.classifier import SignClassifier
 from l4edge_perception.files import write_text
@@ -19,6 +18,7 @@ from l4edge_perception.machine import processor
 from l4edge_perception.models.sign_classifier import LEAST_HEIGHT_PX, SignClassifierConfig, export_classifier
 from l4edge_perception.models.vision_transformer import VisionTransformer
 from l4edge_perception.packages import Accuracy, ModelPackage, load_package, write_package
+from l4edge_perception.training.records import training_record
 from l4edge_perception.training.sign_batches import plain_crops
 from l4edge_perception.training.sign_crops import KINDS, Tiles, read_tiles
 from l4edge_perception.types import MEANINGS
@@ -102,18 +102,8 @@ def finish_run(
     """Calibrate on validation, export, judge on validation and test, write ``package/`` and ``result.json``."""
     tiles = {split: read_tiles(data / f"{split}.npz") for split in ("train", "validation", "test")}
     crops = plain_crops(tiles["test"], np.arange(0, len(tiles["test"]), max(1, len(tiles["test"]) // 32)), sizes.crop)
-    record: dict[str, Any] = {
-        "made_by": "python -m l4edge_perception.training.sign_classifier",
-        "seed": config["seed"],
-        "device": f"{processor()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        "training_s": round(elapsed_s),
-        "config": dict(config),
-        "dataset": summarise(data, tiles),
-        "history": history,
-        "notes": list(notes),
-    }
+    made_by = "python -m l4edge_perception.training.sign_classifier"
+    record = training_record(made_by, config, summarise(data, tiles), history, elapsed_s, notes)
     path = out / "package"
     raw = SignClassifier(export_classifier(network, sizes, path, crops, 1.0, None, {}))
     rows = np.flatnonzero(tiles["validation"].heights >= LEAST_HEIGHT_PX)

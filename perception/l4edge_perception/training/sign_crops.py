@@ -10,7 +10,6 @@ indices into ``MEANINGS``, ``class_ids`` (K,) as a detector would say, ``kinds``
 """
 
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 from l4edge_perception.camera.classifier import READABLE
 from l4edge_perception.camera.detector import Detector
-from l4edge_perception.errors import InputError
+from l4edge_perception.errors import InputError, exit_on_input_error
 from l4edge_perception.files import write_bytes
 from l4edge_perception.packages import load_package
 from l4edge_perception.training.dataset import SPLITS, Frame, read_drive, read_image
@@ -248,8 +247,5 @@ def command(datasets: tuple[Path, ...], out: Path, detector: Path | None, splits
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_input_error():
         command()
-    except InputError as error:
-        print(f"l4edge: error: {error}", file=sys.stderr)
-        sys.exit(2)

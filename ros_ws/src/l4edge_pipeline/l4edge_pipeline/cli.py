@@ -1,12 +1,11 @@
 """The ``l4edge`` command: one entry, each verb in a module of its own that is loaded only when it is called."""
 
 import importlib
-import sys
 from typing import List, Optional
 
 import click
 
-from l4edge_perception.errors import InputError
+from l4edge_perception.errors import exit_on_input_error
 
 COMMANDS = {
     "run": ("l4edge_pipeline.commands.run", "Start the pipeline on live topics."),
@@ -54,11 +53,8 @@ def command() -> None:
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """Run one command. A fault of the input ends in one line on stderr and exit code 2."""
-    try:
+    with exit_on_input_error():
         command.main(args=arguments, prog_name="l4edge")
-    except InputError as error:
-        print(f"l4edge: error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 from l4edge_accel.configuration import AcceleratorConfig
 from l4edge_accel.devices import device
+from l4edge_accel.limits import Limits
 from l4edge_accel.memory import MemorySystem, memory_of
 from l4edge_accel.network_cost import Assumptions
 from l4edge_accel.resources import Resources, engine_resources
+from l4edge_accel.search import reformatted
 from l4edge_accel.simulation_results import LayerRun, Simulation
 from l4edge_accel.simulator import simulate
-from l4edge_accel.vaqf import Answer, Limits, reformatted
+from l4edge_accel.vaqf import Answer
 from l4edge_accel.workload import Workload
 
 RESOURCES = ("luts", "ffs", "dsps", "bram18")

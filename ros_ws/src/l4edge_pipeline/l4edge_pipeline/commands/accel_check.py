@@ -24,7 +24,7 @@ def command(
     from l4edge_accel.configuration import read_configuration
     from l4edge_accel.limits import Limits, check_fits
     from l4edge_accel.network_cost import network_cost
-    from l4edge_accel.vaqf import reformatted
+    from l4edge_accel.search import reformatted
 
     accelerator = read_configuration(configuration)
     rows = None if weights == OWN_WEIGHTS else parse_weights(weights)

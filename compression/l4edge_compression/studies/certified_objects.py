@@ -29,6 +29,8 @@ from l4edge_perception.packages import load_package
 from l4edge_perception.types import CameraModel, Detections
 
 RESULTS = Path("docs/results/certification")
+
+
 def hand_checked() -> dict[str, bool]:
     """Two cases that a person can check: what the certificate says, first of a hidden box, then of one always in sight.
 
@@ -100,7 +102,7 @@ def objects_table(folder: Path = RESULTS) -> list[dict[str, Any]]:
                         "patch_px": int(patch),
                         "objects": entry["objects"]["all"],
                         "large_objects": entry["objects"]["large"],
-                        "undefended_recall": result["undefended_recall"],
+                        "undefended_recall": entry.get("undefended_recall", result["undefended_recall"]),
                         "certified_recall": classes,
                         "certified_recall_large": entry["certified"]["large"][patch],
                         "certified_positions": entry["positions"][patch],

@@ -24,8 +24,9 @@ def recall_table(rows: list[dict[str, Any]]) -> str:
     for pictures in dict.fromkeys(row["pictures"] for row in rows):
         chosen = [row for row in rows if row["pictures"] == pictures]
         first = chosen[0]
+        counted = "road users" if first["method"].startswith("objectness") else "objects"
         parts.append(
-            f"{first['detector']}, {pictures}: {first['objects']} objects, of which the undefended detector finds "
+            f"{first['detector']}, {pictures}: {first['objects']} {counted}, of which the undefended detector finds "
             f"{percent(first['undefended_recall'])}; {first['large_objects']} are large, 48 pixels or more.\n"
         )
         parts.append(

@@ -151,10 +151,13 @@ def judge(
         reference_score: lowest score of a detection that counts as an object where nobody knows what is there.
         variants: name and settings of the masks.
         report: called with a line every ten frames.
+
+    Returns:
+        Counts of all objects; what stands under "objectness" counts road users alone, the undefended recall, too.
     """
     tallies = {name: Tally(settings.patches) for name, settings in variants.items()}
     guard = Tally(PATCHES)
-    found = objects = frames = 0
+    found = objects = frames = users_found = 0
     times: list[float] = []
     for scene in scenes:
         frames += 1
@@ -164,7 +167,8 @@ def judge(
         large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= LARGE
         everything = None if scene.everything is None else view.to_input(scene.everything)
         objects += len(boxes)
-        found += int(detected(boxes, class_ids, base).sum())
+        sighted = detected(boxes, class_ids, base)
+        found += int(sighted.sum())
         looks: dict[tuple[int, ...], Candidates] = {}
         for name, settings in variants.items():
             masks = make_masks(view.region, settings)
@@ -183,10 +187,15 @@ def judge(
             shown = to_detections(view, base, 0)
             result = objectness.inspect(scene.pixels, shown)
             users = np.isin(class_ids, ROAD_USERS)
+            users_found += int(sighted[users].sum())
             guard.alarm(result.alert)
             guard.objects(objectness.certify(result, view.to_picture(boxes[users]), shown, PATCHES), large[users])
         if frames % 10 == 0:
             report(f"{frames} frames, {objects} objects")
+    watched = None
+    if objectness is not None:
+        watched = guard.to_json()
+        watched["undefended_recall"] = rounded(users_found / max(watched["objects"]["all"], 1))
     return {
         "frames": frames,
         "objects": objects,
@@ -195,7 +204,7 @@ def judge(
         "variants": {
             name: {"passes": passes(settings), **tallies[name].to_json()} for name, settings in variants.items()
         },
-        "objectness": guard.to_json() if objectness is not None else None,
+        "objectness": watched,
     }
 
 

@@ -7,10 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from l4edge_compression.defense.detectors import PictureDetector
+from l4edge_compression.defense.objectness import Objectness, ObjectnessSettings
 from l4edge_compression.studies.certified_objects import hand_checked, objects_table
 from l4edge_compression.studies.certified_objects_page import command
 from l4edge_compression.studies.objects_judging import MASKS, Scene, judge, make_variants, passes
-from l4edge_perception.types import Detections
+from l4edge_perception.packages import load_package
+from l4edge_perception.types import OBJECT_CLASSES, Detections
 from tests.conftest import REPOSITORY
 
 PAGE = "docs/objects_certification.md"
@@ -36,6 +38,20 @@ def test_counting():
     assert entry["frames_alarmed"] == 0
     assert entry["certified"]["all"]["16"]["far"] == 0.5
     assert entry["positions"]["16"]["far"] == 0.5
+
+
+def test_objectness_counts_road_users_alone():
+    """A car that is seen and a sign that is not: half of the objects, but all road users, are found."""
+    car, sign = (100.0, 70, 200, 160), (300.0, 70, 320, 90)
+    known = Detections(0, np.array([car], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32))
+    labels = np.array([0, OBJECT_CLASSES.index("sign")])
+    scene = Scene(np.full((360, 640, 3), 90, np.uint8), np.array([car, sign]), labels, np.array([car, sign]))
+    guard = Objectness(load_package(REPOSITORY / "models" / "objectness"), ObjectnessSettings())
+
+    result = judge(PictureDetector(lambda _: known), iter([scene]), guard, 0.4, {}, lambda _: None)
+    assert (result["objects"], result["undefended_recall"]) == (2, 0.5)
+    assert result["objectness"]["objects"]["all"] == 1
+    assert result["objectness"]["undefended_recall"] == 1.0
 
 
 def test_passes_of_the_variants():

@@ -13,7 +13,7 @@ from l4edge_accel.report import accelerator_report, fitted, kind_name, utilizati
 from l4edge_accel.vaqf import compile_accelerator
 from l4edge_accel.workload import named_workloads
 from l4edge_perception.errors import InputError
-from l4edge_pipeline.commands.accel_report import _shares, command
+from l4edge_pipeline.commands.accel_report import command
 from l4edge_pipeline.report.accelerator import render_accelerator
 
 LINEAR = EngineConfig("linear", (RowGroup("binary", 64),), 32, activation_bits=6, accumulator_bits=24, output_bits=6)
@@ -108,9 +108,3 @@ def test_the_command_refuses_what_it_cannot_use(tmp_path):
         done = CliRunner().invoke(command, arguments)
         assert isinstance(done.exception, InputError)
         assert words in str(done.exception)
-
-
-def test_shares_of_formats():
-    assert _shares("pot4:3, esb(5,2):1") == {"pot4": 0.75, "esb(5,2)": 0.25}
-    with pytest.raises(InputError, match="no number"):
-        _shares("pot4:much")

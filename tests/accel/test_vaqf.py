@@ -148,7 +148,7 @@ def test_bad_requests(arguments, message):
 def test_what_the_command_reads():
     assert parse_weights("pot4:65,fixed4:30,fixed8:5") == pytest.approx({"pot4": 0.65, "fixed4": 0.3, "fixed8": 0.05})
     assert parse_weights("esb(5,2)") == {"esb(5,2)": 1.0}
-    assert parse_weights("esb(5,2):3,fixed8:1") == {"esb(5,2)": 0.75, "fixed8": 0.25}
+    assert parse_weights("esb(5,2):3, fixed8:1") == {"esb(5,2)": 0.75, "fixed8": 0.25}
     assert parse_widths("4-6") == (4, 5, 6)
     for text in ("pot4:x", "pot4:0", "nine"):
         with pytest.raises(InputError):

@@ -2,15 +2,15 @@
 
 import json
 import platform
-import re
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
 import click
 
 from l4edge_perception.errors import InputError
+from l4edge_pipeline.commands.accel_compile import parse_weights, read_model
 
 
 @click.command()
@@ -37,17 +37,18 @@ def command(
     from l4edge_accel.configuration import read_configuration
     from l4edge_accel.report import accelerator_report, fitted, utilization
     from l4edge_accel.vaqf import compile_accelerator
+    from l4edge_accel.workload import named_workloads
     from l4edge_perception.files import write_text
     from l4edge_pipeline.report.accelerator import render_accelerator
 
-    workload, declared = _workload(model, level)
-    declared = declared and weights is None
+    workload = read_model(model, level, False, None)
+    declared = weights is None and model not in named_workloads()
     given = read_configuration(configuration) if configuration else None
     if given is None and fps is None:
         raise InputError("accel report: give a configuration, or a rate to compile one for: --fps")
     answer = None
     if fps is not None:
-        shares = None if declared else _shares(weights or "binary") if given is None else _first_formats(given)
+        shares = None if declared else parse_weights(weights or "binary") if given is None else _first_formats(given)
         answer = compile_accelerator(workload, fps, given.device if given else board, shares)
     accelerator = given
     if accelerator is None and answer is not None:
@@ -72,29 +73,6 @@ def command(
         click.echo(f"{simulation.workload} on {accelerator.name}: {simulation.frames_per_second:.1f} inferences a "
                    f"second, {simulation.cycles:,} cycles, modelled")  # fmt: skip
         click.echo(str(out))
-
-
-def _workload(model: str, level: Optional[str]) -> Tuple[Any, bool]:
-    """The workload, and whether its layers declare formats of their own."""
-    from l4edge_accel.graph_workload import read_workload
-    from l4edge_accel.workload import named_workloads
-
-    known = named_workloads()
-    return (known[model], False) if model in known else (read_workload(Path(model), level), True)
-
-
-def _shares(text: str) -> Dict[str, float]:
-    """``"pot4:0.65,fixed4:0.35"`` as a table; shares sum to 1."""
-    shares: Dict[str, float] = {}
-    for part in re.split(r",(?=[a-z])", text.replace(" ", "")):  # esb(5,2) has a comma of its own
-        name, _, share = part.partition(":")
-        try:
-            shares[name] = float(share or 1)
-        except ValueError as error:
-            raise InputError(f"--weights {text!r}: the share of {name} is no number") from error
-    if not sum(shares.values()) > 0 or min(shares.values()) < 0:
-        raise InputError(f"--weights {text!r}: shares must be above 0")
-    return {name: share / sum(shares.values()) for name, share in shares.items()}
 
 
 def _first_formats(accelerator: Any) -> Dict[str, float]:

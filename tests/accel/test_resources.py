@@ -84,3 +84,22 @@ def test_a_board_that_is_too_small_is_named():
 def test_missing_results_are_named(tmp_path):
     with pytest.raises(InputError, match="no synthesis results"):
         synthesis.read_results(tmp_path / "none.json")
+
+
+def test_counts_that_are_kept_outlive_a_synthesis_that_breaks_off(tmp_path, points, monkeypatch):
+    file = tmp_path / "kept.json"
+    synthesis.write_results(points, file)
+    before, runs = file.read_bytes(), []
+
+    def breaks_off(engines, module=synthesis.ARRAY):
+        runs.append(module)
+        if len(runs) == 2:
+            raise InputError("synthesis: yosys failed")
+        return [dict.fromkeys(("luts", "ffs", "dsps"), 1) for _ in engines]
+
+    monkeypatch.setattr(synthesis, "synthesize", breaks_off)
+    with pytest.raises(InputError, match="yosys failed"):
+        synthesis.sweep(again=True, path=file)
+    assert file.read_bytes() == before
+    assert {point["luts"] for point in synthesis.sweep(again=True, path=file)} == {1}  # from the third run on it works
+    assert len(synthesis.read_results(file)) == len(points)

@@ -184,7 +184,10 @@ def _counted(modules: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def sweep(limit: int | None = None, again: bool = False, path: Path = RESULTS) -> list[dict[str, Any]]:
-    """Synthesize all points, or those not kept yet; results are kept after each run. Returns what is kept."""
+    """Synthesize the points not kept yet, and keep them after each run; ``again``: all, kept when all are there.
+
+    Returns what is kept.
+    """
     kept = [] if again or not path.exists() else read_results(path)
     known = {result["key"] for result in kept}
     missing = [(model, engine) for model, engine in points()[:limit] if key_of(engine) not in known]
@@ -196,11 +199,12 @@ def sweep(limit: int | None = None, again: bool = False, path: Path = RESULTS) -
                 groups = [[group.format, group.rows, group.core] for group in engine.groups]
                 shape = {"inputs": engine.inputs, "activation_bits": engine.activation_bits}
                 kept.append({"model": model, "key": key_of(engine), "groups": groups, **shape, **counts})
-            write_results(kept, path)
+            if not again:
+                write_results(kept, path)
     if limit is None and not any(result["model"] == WHOLE for result in kept):
         for engine, counts in zip(WHOLE_ENGINES, synthesize(WHOLE_ENGINES, WHOLE), strict=True):
             kept.append({"model": WHOLE, "key": f"whole accelerator, {engine.name}", **counts})
-        write_results(kept, path)
+    write_results(kept, path)
     return kept
 
 

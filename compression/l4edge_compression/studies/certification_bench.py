@@ -18,8 +18,9 @@ from l4edge_compression.defense.packages import load_certified
 from l4edge_compression.defense.scalecert import ScaleCert
 from l4edge_compression.defense.unsound_control import NaiveOrder
 from l4edge_compression.defense.windows import axis_windows, check_settings
+from l4edge_compression.studies.certified_engines import float_engines, int8_engines
 from l4edge_compression.studies.certified_methods import Methods
-from l4edge_compression.studies.certified_package import pixels, shuffled, torch_runner
+from l4edge_compression.studies.certified_package import pixels, shuffled
 from l4edge_compression.studies.certified_pictures import scenes, sign_crops
 from l4edge_compression.studies.certified_table import FILL, choose_trust
 from l4edge_compression.studies.certified_table import measure as measure_table
@@ -37,6 +38,8 @@ CONTROL_ADAPTIVE = tuple(
 )
 STRESSED = 200
 COMPARED = 48
+CALIBRATION = 192
+"""Pictures that int8 takes its scales and margins from: of the training set where there is one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def measure(
     budget = budget or Budget()
     begin = time.monotonic()
     methods, reader = Methods(load_certified(package), FILL), Methods(load_certified(signs), GREY)
-    test = None if data is None else shuffled(read_pictures(data, cache)["test"])
+    read = None if data is None else read_pictures(data, cache)
+    train, test = (None if read is None else shuffled(read[part]) for part in ("train", "test"))
     images = scenes(4 * budget.images, 32, budget.seed) if test is None else pixels(test, 4 * budget.images)
     say("covering sets")
     results = covering(budget)
@@ -133,7 +137,16 @@ def measure(
     results.update(naive_order(methods, images, budget))
     say("lossless skip, engines")
     results["skip"] = lossless_skip(methods, images[:COMPARED])
-    results["engines"] = {name: engines(methods, images[:COMPARED]), "signs": engines(reader, crops[:COMPARED])}
+    results["engines"] = {
+        name: float_engines(methods, images[:COMPARED]), "signs": float_engines(reader, crops[:COMPARED])
+    }
+    say("engines, int8")
+    others = scenes(CALIBRATION, 32, budget.seed + 1) if train is None else pixels(train, CALIBRATION)
+    other_crops = sign_crops(recording, CALIBRATION, reader.settings.input_size[0], seed=budget.seed + 1)
+    results["engines_int8"] = {
+        name: int8_engines(methods, images[:COMPARED], others),
+        "signs": int8_engines(reader, crops[:COMPARED], other_crops),
+    }
     say("outside the threat model")
     results["outside"] = {name: outside(methods.scalecert(), images), "signs": outside(reader.scalecert(), crops)}
     results["table"] = None if test is None or not budget.table else _table(methods, test, budget, say)
@@ -196,23 +209,6 @@ def lossless_skip(methods: Methods, images: np.ndarray) -> dict[str, Any]:
         "passes": float(np.mean([each.passes for each in shared])),
         "passes_without": float(np.mean([each.passes for each in alone])),
     }
-
-
-def engines(methods: Methods, images: np.ndarray) -> dict[str, Any]:
-    """Decisions in torch and in onnxruntime at batch sizes 1 and 32: who differs, and is not uncertified for it."""
-    torch_stem, torch_head = (torch_runner(methods.package.read(part)) for part in ("stem", "head"))
-    runs = (
-        ScaleCert(methods.stem, methods.head, methods.settings, batch=32),
-        ScaleCert(methods.stem, methods.head, methods.settings, batch=1),
-        ScaleCert(torch_stem, torch_head, methods.settings, batch=32),
-    )
-    decisions = [run.certify_batch(images) for run in runs]
-    different = uncertified = 0
-    for each in zip(*decisions, strict=True):
-        unsure = any(one.reason == "margin" for one in each)
-        uncertified += unsure
-        different += not unsure and len({(one.verdict, one.label) for one in each}) > 1
-    return {"images": len(images), "different": different, "uncertified_by_margin": uncertified}
 
 
 def outside(certifier: Certifier, images: np.ndarray, wanted: int = STRESSED) -> dict[str, Any]:

@@ -186,6 +186,14 @@ def checks(found: Mapping[str, Any]) -> list[str]:
             f"* torch against onnxruntime at batch sizes 1 and 32, {name}: {entry['different']} of {entry['images']} "
             f"decisions differ, {entry['uncertified_by_margin']} are uncertified for a small margin"
         )
+    for name, entry in found["engines_int8"].items():
+        lines.append(
+            f"* the same in static int8, {name}: {entry['different']} of {entry['images']} decisions differ, "
+            f"{entry['uncertified_by_margin']} are uncertified for a small margin; the engines' logits of other "
+            f"pictures differ by up to {entry['differences']['logits']:.2g}, the margin is {entry['margin']:g}; "
+            f"{entry['certified']} are certified ({entry['certified_float']} in float), "
+            f"{entry['same_as_float']} decided as in float"
+        )
     lines.append(f"* machine: {found['machine']['cpu']}, {found['seconds']:.0f} s for all of the bench")
     return lines
 

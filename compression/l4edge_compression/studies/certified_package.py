@@ -91,9 +91,9 @@ def numeric_differences(parts: dict[str, bytes], images: np.ndarray, threshold: 
     }
 
 
-def torch_runner(graph: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    """A graph on torch, as certificates call it."""
-    network = GraphNetwork(graph)
+def torch_runner(graph: bytes, kind: type[GraphNetwork] = GraphNetwork) -> Callable[[np.ndarray], np.ndarray]:
+    """A graph on torch, as certificates call it; ``kind`` reads it."""
+    network = kind(graph)
 
     def run(tensors: np.ndarray) -> np.ndarray:
         with torch.no_grad():

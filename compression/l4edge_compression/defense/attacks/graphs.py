@@ -34,18 +34,19 @@ class GraphNetwork(nn.Module):
         from onnx import numpy_helper
 
         model = onnx.load_model_from_string(graph)
-        unknown = sorted({node.op_type for node in model.graph.node} - set(OPERATIONS))
+        operations = self.operations
+        unknown = sorted({node.op_type for node in model.graph.node} - set(operations))
         if unknown:
             raise InputError(
                 f"graph: operations {', '.join(unknown)} are not known to attacks; those that are: "
-                f"{', '.join(sorted(OPERATIONS))}"
+                f"{', '.join(sorted(operations))}"
             )
         self._constants = {
             tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer
         }
         self._steps = [
             (
-                OPERATIONS[node.op_type],
+                operations[node.op_type],
                 tuple(node.input),
                 tuple(node.output),
                 {each.name: _attribute(each, numpy_helper) for each in node.attribute},
@@ -54,6 +55,11 @@ class GraphNetwork(nn.Module):
         ]
         self.inputs = [value.name for value in model.graph.input if value.name not in self._constants]
         self.outputs = [value.name for value in model.graph.output]
+
+    @property
+    def operations(self) -> dict[str, Operation]:
+        """What can be read, by the operator's name in ONNX."""
+        return OPERATIONS
 
     def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The graph's inputs, in order, to its output or outputs. Integer pixels may come as floats, with gradients."""

@@ -97,6 +97,7 @@ def failures(results: Mapping[str, Any]) -> Dict[str, Any]:
         "right_order_silent": results["right_order"]["silent"],
         "skip_different": results["skip"]["different"],
         "engines_different": sum(each["different"] for each in results["engines"].values()),
+        "engines_int8_different": sum(each["different"] for each in results["engines_int8"].values()),
         "mutants_missed": sum(not count for count in results["covering_mutants"].values()),
     }
     return {name: value for name, value in wrong.items() if value}
@@ -132,10 +133,12 @@ def _print(results: Mapping[str, Any]) -> None:
         f"lossless skip: {skip['different']} of {skip['images']} decisions differ, {skip['passes']:.1f} passes "
         f"instead of {skip['passes_without']:.1f}"
     )
-    for name, entry in results["engines"].items():
-        console.print(
-            f"torch and onnxruntime, batch 1 and 32, {name}: {entry['different']} of {entry['images']} decisions differ"
-        )
+    for numbers, engines in (("fp32", results["engines"]), ("int8", results["engines_int8"])):
+        for name, entry in engines.items():
+            console.print(
+                f"torch and onnxruntime, {numbers}, batch 1 and 32, {name}: {entry['different']} of {entry['images']} "
+                f"decisions differ, {entry['uncertified_by_margin']} uncertified for a small margin"
+            )
     if results["table"] is not None:
         console.print(_table(results["table"]))
     console.print(f"{results['seconds']:.0f} s on {results['machine']['cpu']}")

@@ -115,7 +115,8 @@ def speed_table(found: Mapping[str, Any]) -> Table:
     differences = found["scalesim_closed_form_differences"]
     agreement = (
         f"SCALE-Sim's cycles differ from the closed form by {max(map(abs, differences))} at most, on "
-        f"{len(differences)} products; the analytic model without overlap by {100 * found['not_overlapped_error']:+.2f} %."
+        f"{len(differences)} products; the analytic model without overlap by "
+        f"{100 * found['not_overlapped_error']:+.2f} %."
     )
     network = (
         f"DeiT-base, 8-bit design: analytic {found['analytic_s']:.4f} s, events {found['event_s']:.2f} s; their cycles "

@@ -54,7 +54,9 @@ def _guarded(name: str, outcome: Dict[str, Any], required: bool) -> List[Dict[st
         _row(f"{name}: reaches DEGRADED", outcome["highest_state"], high, required),
         _row(f"{name}: stops safely with the monitor", _end(outcome),
              _safe(outcome) and outcome["hardest_mps2"] <= COMFORTABLE_MPS2, required),
-        _row(f"{name}: does so before it", _end(outcome), _safe(outcome) and (outcome["gap_m"] or 0.0) > 0.0, False),
+        _row(
+            f"{name}: does so before it", _end(outcome), _safe(outcome) and (outcome["gap_m"] or 0.0) > 0.0, required
+        ),
     ]
 
 

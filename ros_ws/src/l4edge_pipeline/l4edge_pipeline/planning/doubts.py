@@ -1,11 +1,12 @@
 """Signs and lights under an alarm: approached as if they said stop, wherever that is comfortable.
 
 An alarm says that one region of the picture decides what a sign is read as. Until it is known whether that is so, the
-vehicle keeps the choice to stop: whoever read the sign rightly, the more careful reading is obeyed.
+vehicle keeps the choice to stop: whoever read the sign rightly, the more careful reading is obeyed. A sign leaves the
+camera's view before the vehicle stands at it; that nobody objects to it any more then means nothing.
 """
 
 from dataclasses import dataclass, replace
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -28,12 +29,21 @@ class Doubt:
         s: arc length on the route, metres.
         line_m: how far before it the front bumper is to stand.
         committed: whether the vehicle stops for it.
+        standing_ns: since when the vehicle stands before it, or None.
+        served: whether the vehicle has stopped for it and may go on.
     """
 
     track_id: int
     s: float
     line_m: float
     committed: bool = False
+    standing_ns: Optional[int] = None
+    served: bool = False
+
+    @property
+    def stop(self) -> float:
+        """Arc length at which the front bumper is to stand."""
+        return self.s - self.line_m
 
 
 def approach(
@@ -46,7 +56,8 @@ def approach(
 ) -> Tuple[Tuple[Doubt, ...], List[Obstacle]]:
     """The doubted signs and lights of the last frame, and where they are now.
 
-    What is out of view is remembered by its place for as long as the supervisor names it.
+    A doubt ends when the sign is in view and the supervisor names it no more, when the vehicle has stood before it for
+    as long as before a stop sign, or behind it.
 
     Args:
         known: what the last call returned, of the same route.
@@ -59,13 +70,15 @@ def approach(
     Returns:
         The doubts to hand to the next call, and standing obstacles where the vehicle is to stop.
     """
-    if not len(suspects):
+    if not len(suspects) and not known:
         return (), []
-    found = {doubt.track_id: doubt for doubt in known if doubt.track_id in suspects}
+    cleared = set(tracks.ids[tracks.unseen_s == 0].tolist()) - set(suspects)
+    found = {doubt.track_id: doubt for doubt in known if doubt.track_id not in cleared}
     for seen in _seen(suspects, tracks, line, place, config):
         before = found.get(seen.track_id)
         found[seen.track_id] = seen if before is None else replace(before, s=seen.s)
-    doubts = tuple(_decided(doubt, place, config) for doubt in found.values() if doubt.s > place.front)
+    ahead = [doubt for doubt in found.values() if doubt.s > place.front]
+    doubts = tuple(_decided(doubt, place, tracks.stamp_ns, config) for doubt in ahead)
     return doubts, [_obstacle(doubt, config) for doubt in doubts if doubt.committed]
 
 
@@ -91,17 +104,25 @@ def _seen(
     ]  # fmt: skip
 
 
-def _decided(doubt: Doubt, place: Place, config: PlannerConfig) -> Doubt:
+def _decided(doubt: Doubt, place: Place, stamp_ns: int, config: PlannerConfig) -> Doubt:
     """Nobody brakes hard for a doubt: what can no longer be stopped for with comfort is driven past."""
-    distance = doubt.s - doubt.line_m - place.front
+    if doubt.served:
+        return doubt
+    distance = doubt.stop - place.front
     comfortable = place.speed**2 <= 2 * config.comfortable_deceleration_mps2 * max(distance, 0.0)
-    return replace(doubt, committed=doubt.committed or comfortable)
+    committed = doubt.committed or comfortable
+    near = distance < config.restart_distance_m + config.stop_sign_reach_m
+    if not (committed and near and place.speed < config.standing_speed_mps):
+        return replace(doubt, committed=committed, standing_ns=None)
+    since = stamp_ns if doubt.standing_ns is None else doubt.standing_ns
+    served = (stamp_ns - since) * 1e-9 >= config.stop_sign_wait_s
+    return replace(doubt, committed=not served, standing_ns=since, served=served)
 
 
 def _obstacle(doubt: Doubt, config: PlannerConfig) -> Obstacle:
     return Obstacle(
         track_id=doubt.track_id,
-        near=doubt.s - doubt.line_m + config.standstill_gap_m,
+        near=doubt.stop + config.standstill_gap_m,
         speed=0.0,
         on_path=True,
         deceleration=config.comfortable_deceleration_mps2,

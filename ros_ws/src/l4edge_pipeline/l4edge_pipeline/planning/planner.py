@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -118,8 +118,7 @@ class Planner:
             suspects = status.suspects if status else ()
             doubts, doubted = approach(self.state.doubts, suspects, tracks, place.line, where, config)
             obstacles = obstacles + stops + doubted
-        lines = [one.s for one in (*signals, *doubts)]
-        stop = self._safe_stop(state, place, ego.speed, tracks, lines)
+        stop = self._safe_stop(state, place, ego.speed, tracks, signals, doubts)
         if stop is not None:
             obstacles = [*obstacles, stop_obstacle(stop, config)]
         start = self._acceleration(tracks.stamp_ns, ego)
@@ -149,15 +148,17 @@ class Planner:
         return self._careful
 
     def _safe_stop(
-        self, state: State, place: _Place, speed: float, tracks: Tracks, lines: List[float]
+        self, state: State, place: _Place, speed: float, tracks: Tracks, signals: Tuple[Signal, ...],
+        doubts: Tuple[Doubt, ...],
     ) -> Optional[float]:
-        """Where DEGRADED stops: chosen once, and again where the vehicle has driven past it."""
+        """Where DEGRADED stops: chosen once, and again where the vehicle has driven past it or stops for a doubt."""
         if state != State.DEGRADED or place.fault:
             return None
         chosen, front = self.state.safe_stop, place.s + self.config.front_m
-        if chosen is not None and front < chosen + self.config.restart_distance_m:
-            return chosen
-        return stop_place(place.line, front, speed, tracks, lines, self.config)
+        if chosen is None or front >= chosen + self.config.restart_distance_m:
+            lines = [*(signal.s for signal in signals), *(doubt.s for doubt in doubts)]
+            chosen = stop_place(place.line, front, speed, tracks, lines, self.config)
+        return min([chosen, *(doubt.stop for doubt in doubts if doubt.committed)])
 
     def _take_route(self, route: Optional[Route]) -> None:
         if route is self._route:

@@ -251,8 +251,8 @@ def raises_alarm(verdict: SafetyVerdict) -> bool:
 
 
 def _suspects(verdict: SafetyVerdict) -> Tuple[int, ...]:
-    """Tracks of the signs and lights under an alarm, once one suspect is half way to being confirmed."""
-    if 2 * verdict.alarm_count.alarms < verdict.alarm_count.needed:
+    """Tracks of the signs and lights under an alarm, where an alarm is one that counts towards being confirmed."""
+    if verdict.alarm_count.needed and not verdict.alarm_count.alarms:
         return ()
     return tuple(
         entry.object_id

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import nn
 
 from l4edge_compression.api import ScaleCertConfig, compress_, config_to_json, read_config
-from l4edge_compression.defense.training.sparsifying import sparse_stem
+from l4edge_compression.defense.training.sparsifying import choose_hardest_, sparse_stem
 from l4edge_compression.studies.certified_network import NarrowResNet18
 from l4edge_compression.studies.pictures import Pictures, read_pictures
 from l4edge_compression.studies.recipes import Recipe
@@ -26,6 +26,7 @@ from l4edge_compression.studies.training import (
     State,
     begin_from,
     calibration_batches,
+    do_nothing,
     load_state,
     new_state,
     train,
@@ -41,9 +42,12 @@ METHODS = ("float", "scalecert")
 
 
 def float_network(seed: int, class_count: int, start: Path | None = None) -> NarrowResNet18:
-    """The network with random weights, or a checkpoint's, in the layout in which convolutions are fastest."""
+    """The network with random weights, or a checkpoint's, in the layout in which convolutions are fastest.
+
+    Of a run of scalecert the network is taken without its sparse stem, which is calibrated anew.
+    """
     torch.manual_seed(seed)
-    return begin_from(NarrowResNet18(class_count), start)
+    return begin_from(NarrowResNet18(class_count), start, leaving_out=("relu.",))
 
 
 def prepared(start: Path | None, config: ScaleCertConfig | None, seed: int, pictures: Pictures) -> nn.Module:
@@ -88,7 +92,7 @@ def settings_of(method: str, file: Path | None, seed: int) -> ScaleCertConfig | 
 )
 @click.option("--method", type=click.Choice(METHODS), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of this run.")
-@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint of method float; scalecert needs it.")
+@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint of an earlier run; scalecert needs one.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings of scalecert, JSON.")
 @click.option("--package", type=click.Path(path_type=Path), help="Folder for the certified package.")
 @click.option("--epochs", type=click.IntRange(0), default=3, show_default=True, help="Passes.")
@@ -116,7 +120,7 @@ def command(
     """Train one step of the study."""
     without_matrix_tiles()
     if (start is None) != (method == "float"):
-        raise InputError("--start: method float begins from nothing and takes none; scalecert needs its checkpoint")
+        raise InputError("--start: method float begins from nothing and takes none; scalecert needs a checkpoint")
     if package is not None and method == "float":
         raise InputError("--package: a float network has no certificate; train scalecert from it")
     config = settings_of(method, config_file, seed)
@@ -130,7 +134,8 @@ def command(
         load_state(out / "checkpoint.pt", state)
     console = Console(stderr=True)
 
-    train(training, run, state, keeper(out / "checkpoint.pt", console))
+    before_step = do_nothing if config is None else choose_hardest_
+    train(training, run, state, keeper(out / "checkpoint.pt", console), before_step=before_step)
     result = result_of(run, state, config, pictures, start, list(note))
     write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
     console.print(f"{method}: top-1 {100 * result['top1']:.2f} %; wrote {out / 'result.json'}", highlight=False)

@@ -66,10 +66,13 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def begin_from(network: Network, start: Path | None) -> Network:
-    """A network as a run begins with it: a checkpoint's weights if there is one, in the quickest layout."""
+def begin_from(network: Network, start: Path | None, leaving_out: tuple[str, ...] = ()) -> Network:
+    """A network as a run begins with it: a checkpoint's weights if there is one, in the quickest layout.
+
+    ``leaving_out`` are beginnings of names in the checkpoint that the network has no use for.
+    """
     if start is not None:
-        load_weights(network, start)
+        load_weights(network, start, leaving_out=leaving_out)
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -135,12 +138,17 @@ def load_state(path: Path, state: State) -> None:
     resume_from(path, "this run", fill)
 
 
+def do_nothing(network: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+    """What most trainings do before a step."""
+
+
 def train(
     pictures: Pictures,
     run: Run,
     state: State,
     after_epoch: Callable[[State], None],
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    before_step: Callable[[nn.Module, Tensor, Tensor], None] = do_nothing,
 ) -> None:
     """Run the passes that are left, changing ``state``.
 
@@ -150,6 +158,7 @@ def train(
         state: fresh, or as loaded.
         after_epoch: called when a pass has ended.
         on_step: called after each step with its number in the pass, from 1 on, and the mean loss so far.
+        before_step: called with the network and a batch before each step.
     """
     if run.steps == 0:
         raise InputError(f"--pass-images {run.pass_images}: does not fill one batch of {BATCH}; give more")
@@ -168,7 +177,7 @@ def train(
                 [(_inputs(pictures, first, state), _labels(pictures, first, state))],
                 cross_entropy,
             )
-        loss = _pass(pictures, run, state, order, due, on_step)
+        loss = _pass(pictures, run, state, order, due, on_step, before_step)
         state.epoch += 1
         state.seconds += time.monotonic() - wall
         state.processor_seconds += time.process_time() - processor
@@ -177,7 +186,13 @@ def train(
 
 
 def _pass(
-    pictures: Pictures, run: Run, state: State, order: Tensor, due: Due | None, on_step: Callable[[int, float], None]
+    pictures: Pictures,
+    run: Run,
+    state: State,
+    order: Tensor,
+    due: Due | None,
+    on_step: Callable[[int, float], None],
+    before_step: Callable[[nn.Module, Tensor, Tensor], None],
 ) -> float:
     """One pass over the pictures in ``order``; the mean loss."""
     state.network.train()
@@ -189,7 +204,9 @@ def _pass(
         now = rate(run.recipe, run.from_scratch, (state.epoch * run.steps + step + 0.5) / (run.epochs * run.steps))
         for group in state.optimizer.param_groups:
             group["lr"] = now * group["share"]
-        loss = cross_entropy(state.network(_inputs(pictures, picked, state)), _labels(pictures, picked, state))
+        inputs, labels = _inputs(pictures, picked, state), _labels(pictures, picked, state)
+        before_step(state.network, inputs, labels)
+        loss = cross_entropy(state.network(inputs), labels)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if run.recipe.largest_gradient:

@@ -51,19 +51,23 @@ SAFETENSORS_TYPES = {
 }
 
 
-def load_weights(network: nn.Module, path: str | Path, with_head: bool = True) -> None:
+def load_weights(
+    network: nn.Module, path: str | Path, with_head: bool = True, leaving_out: tuple[str, ...] = ()
+) -> None:
     """Fill ``network`` with the weights of a public checkpoint.
 
     Args:
         network: one of this room; changed only when everything in the file fits.
         path: ``.safetensors``, or anything ``torch.save`` wrote.
         with_head: False leaves the last layer as it is, for other classes than the checkpoint's.
+        leaving_out: beginnings of names in the file that the network has no use for.
 
     Raises:
         InputError: no such file, not a checkpoint, or weights that are missing, unexpected or of another shape; the
             message names the first of them.
     """
     weights = renamed(read_weights(path))
+    weights = {name: value for name, value in weights.items() if not name.startswith(leaving_out)}
     if not with_head:
         weights = {name: value for name, value in weights.items() if not name.startswith(HEADS)}
     wanted = network.state_dict()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from l4edge_compression.api import (
     OcclusionConfig,
@@ -22,7 +23,7 @@ from l4edge_compression.defense.scalecert import ScaleCert, ScaleCertSettings
 from l4edge_compression.defense.sessions import graph_runner
 from l4edge_compression.defense.training.export import certified_graphs, stored_in_half
 from l4edge_compression.defense.training.sparse_stem import window_side
-from l4edge_compression.defense.training.sparsifying import sparse_stem
+from l4edge_compression.defense.training.sparsifying import choose_hardest_, sparse_stem
 from l4edge_compression.defense.training.splitting import split
 from l4edge_compression.defense.windows import axis_windows
 from l4edge_compression.quantization.rmsmp import RmsmpConfig
@@ -71,7 +72,7 @@ def test_settings_survive_json_and_name_what_is_wrong():
             ScaleCertConfig(**fields)
     for fields, words in (
         ({"shares": (0.5, 0.6, 0.0)}, "shares"), ({"counts": ()}, "counts"), ({"level": "x"}, "level"),
-        ({"candidates": 0}, "candidates"),
+        ({"candidates": 0}, "candidates"), ({"hardest": 0}, "hardest"),
     ):
         with pytest.raises(InputError, match=words):
             OcclusionConfig(**fields)
@@ -152,6 +153,34 @@ def test_more_candidates_hide_more(images):
         return float((weights * (1 - stem.feature_windows(weights))).sum())
 
     assert hidden(8) > hidden(1)
+
+
+def test_the_hardest_of_several_draws_is_learned_from_once(images):
+    labels = torch.arange(32) % 4
+    occlusion = OcclusionConfig(shares=(0.0, 1.0, 0.0), hardest=4, counts=(2,))
+    model = made(images, occlusion=occlusion).train()
+    stem = sparse_stem(model)
+
+    def losses(attempts):
+        stem.attempts = attempts
+        model.eval()
+        with torch.no_grad():
+            return functional.cross_entropy(model(images), labels, reduction="none")
+
+    every = torch.stack([losses(torch.full((32,), attempt)) for attempt in range(4)])
+    assert (every.std(0) > 0).float().mean() > 0.5, "draws differ"
+    model.train()
+    choose_hardest_(model, images, labels)
+    assert model.training and int(stem.drawn) == 0, "to look is no batch"
+    chosen = stem.attempts.clone()
+    torch.testing.assert_close(losses(chosen), every.max(0).values)
+    model.train()(images)
+    assert stem.attempts is None and int(stem.drawn) == 1
+    stem.attempts = None
+    assert not model.eval().training and not stem.occluding
+    single = made(images).train()
+    choose_hardest_(single, images, labels)
+    assert sparse_stem(single).attempts is None
 
 
 def test_what_cannot_be_certified_is_refused(images):

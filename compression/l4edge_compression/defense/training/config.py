@@ -25,12 +25,15 @@ class OcclusionConfig:
             learning from the worst window (Saha et al. 2023, "greedy cutout"), without more passes.
         level: where windows lie: ``features`` (the stem's map), ``pixels`` (of the input, filled with 0), or ``both``,
             half of the pictures each.
+        hardest: draws of windows, of which each picture learns from the one with the highest loss: greedy cutout
+            itself. Each of two or more costs a forward pass, and the training loop must call ``choose_hardest_``.
     """
 
     shares: tuple[float, float, float] = (0.15, 0.6, 0.25)
     counts: tuple[int, ...] = (3, 6, 6, 6)
     candidates: int = 2
     level: str = "both"
+    hardest: int = 1
 
     def __post_init__(self) -> None:
         if len(self.shares) != 3 or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
@@ -39,8 +42,9 @@ class OcclusionConfig:
             )
         if not self.counts or min(self.counts) < 1:
             raise InputError(f"OcclusionConfig: counts is {self.counts}; give windows per axis, each at least 1")
-        if self.candidates < 1:
-            raise InputError(f"OcclusionConfig: candidates is {self.candidates}; must be at least 1")
+        for name in ("candidates", "hardest"):
+            if getattr(self, name) < 1:
+                raise InputError(f"OcclusionConfig: {name} is {getattr(self, name)}; must be at least 1")
         if self.level not in LEVELS:
             raise InputError(f"OcclusionConfig: level is {self.level!r}; must be {' or '.join(LEVELS)}")
 

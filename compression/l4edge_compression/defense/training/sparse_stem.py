@@ -26,6 +26,8 @@ class SparseStem(nn.Module):
         stem: the module that ended the stem before.
         threshold: (1) saliency above which a cell is kept; rule ``threshold`` only.
         drawn: batches seen in training, which the random windows follow from, so that resumed runs repeat.
+        attempts: (B,) which of several draws of random windows each picture of the next batch gets; None: the first of
+            all, and none outside of training.
         straight_through: gradients pass cells that were not kept as if they had been; for attacks.
         observed: (N, H * W) saliencies, one entry per batch, while ``observing``.
     """
@@ -38,6 +40,7 @@ class SparseStem(nn.Module):
         self.stem, self.config, self.shadow, self.stride = stem, config, shadow, stride
         self.register_buffer("threshold", torch.zeros(1))
         self.register_buffer("drawn", torch.zeros(1, dtype=torch.long))
+        self.attempts: Tensor | None = None
         self.straight_through = False
         self.selecting = True
         self.observing = False
@@ -56,10 +59,17 @@ class SparseStem(nn.Module):
         features = self.stem(inputs)
         if self.observing:
             self.observed.append(saliency(features).flatten(1).detach())
-        if self.training and self.selecting:
+        if self.occluding and self.selecting:
             features = features * self.feature_windows(features)
+        if self.training and self.selecting:
             self.drawn += 1
+            self.attempts = None
         return self.select(features) if self.selecting else features
+
+    @property
+    def occluding(self) -> bool:
+        """Whether random windows are hidden now."""
+        return self.training or self.attempts is not None
 
     def select(self, features: Tensor) -> Tensor:
         """(..., C, H', W') with all but the important cells zero."""
@@ -81,27 +91,41 @@ class SparseStem(nn.Module):
 
     def feature_windows(self, features: Tensor) -> Tensor:
         """(B, C, H', W') to (B, 1, H', W') with 0 inside this batch's random windows."""
-        drawing = _Drawing(self.config, int(self.drawn), len(features))
         if self.config.occlusion.level == "pixels":
             return torch.ones_like(features[:, :1])
-        chosen = ~drawing.in_pixels if self.config.occlusion.level == "both" else torch.ones_like(drawing.in_pixels)
         weight = (saliency(features) * self.kept(features)).detach()
-        return drawing.windows(_size(features), self.shadow, chosen, weight).to(features)
+        return self._windows(_size(features), self.shadow, weight, in_pixels=False).to(features)
 
     def pixel_windows(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 1, H, W) with 0 inside this batch's random windows."""
-        drawing = _Drawing(self.config, int(self.drawn), len(images))
         if self.config.occlusion.level == "features":
             return torch.ones_like(images[:, :1])
-        chosen = drawing.in_pixels if self.config.occlusion.level == "both" else torch.ones_like(drawing.in_pixels)
-        return drawing.windows(_size(images), self.config.patch, chosen, saliency(images).detach()).to(images)
+        return self._windows(_size(images), self.config.patch, saliency(images).detach(), in_pixels=True).to(images)
+
+    def _windows(self, size: tuple[int, int], patch: tuple[int, int], weight: Tensor, *, in_pixels: bool) -> Tensor:
+        """(B, 1, H, W) bool: False inside the windows of the pictures whose windows lie at this level."""
+        count = len(weight)
+        attempts = torch.zeros(count, dtype=torch.long) if self.attempts is None else self.attempts
+        result = torch.ones(count, 1, *size, dtype=torch.bool)
+        for attempt in attempts.unique().tolist():
+            drawing = _Drawing(self.config, int(self.drawn), count, attempt)
+            chosen = drawing.in_pixels == in_pixels
+            if self.config.occlusion.level != "both":
+                chosen = torch.ones_like(chosen)
+            mine = (attempts == attempt)[:, None, None, None]
+            result = torch.where(mine, drawing.windows(size, patch, chosen, weight), result)
+        return result
+
+
+_FAR_APART = 1 << 28
+"""Between the seeds of two attempts at one batch: more than there are batches. Seeds count modulo 2^32."""
 
 
 class _Drawing:
-    """Random windows of one batch; the same every time it is made for the same batch."""
+    """Random windows of one batch; the same every time it is made for the same batch and attempt."""
 
-    def __init__(self, config: ScaleCertConfig, batch: int, count: int):
-        self.generator = torch.Generator().manual_seed(config.seed * 1_000_003 + batch)
+    def __init__(self, config: ScaleCertConfig, batch: int, count: int, attempt: int = 0):
+        self.generator = torch.Generator().manual_seed(config.seed * 1_000_003 + batch + attempt * _FAR_APART)
         self.config: OcclusionConfig = config.occlusion
         self.in_pixels = torch.rand(count, generator=self.generator) < 0.5
 

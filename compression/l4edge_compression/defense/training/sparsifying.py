@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from l4edge_compression.defense.training.config import ScaleCertConfig
 from l4edge_compression.defense.training.sparse_stem import SparseStem
@@ -34,10 +35,11 @@ class _HidePixels:
         self.name = name
 
     def __call__(self, model: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not model.training:
+        stem = sparse_stem(model)
+        if not stem.occluding:
             return None
         images: Tensor = arguments[0]
-        return (images * sparse_stem(model).pixel_windows(images), *arguments[1:])
+        return (images * stem.pixel_windows(images), *arguments[1:])
 
 
 def sparsify_(model: Model, config: ScaleCertConfig, data: Iterable[Any] | None = None) -> Model:
@@ -101,6 +103,32 @@ def sparse_stem(model: nn.Module) -> SparseStem:
             f"model {type(model).__name__}: has no sparse stem; call compress_ with a ScaleCertConfig first"
         )
     return cast(SparseStem, model.get_submodule(record.config.after))
+
+
+def choose_hardest_(model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+    """Let the next training batch have, picture by picture, the hardest of ``hardest`` draws of windows.
+
+    Greedy cutout (Saha et al. 2023): unanimity over windows is decided by the worst of them. To be called with the
+    batch before its step; does nothing where the settings ask for one draw.
+
+    Args:
+        model: with a sparse stem.
+        inputs: (B, 3, H, W), the next batch. labels: (B,) of it.
+    """
+    stem, training = sparse_stem(model), model.training
+    draws = stem.config.occlusion.hardest
+    if draws == 1:
+        return
+    model.eval()
+    try:
+        with torch.no_grad():
+            losses = []
+            for attempt in range(draws):
+                stem.attempts = torch.full((len(inputs),), attempt)
+                losses.append(functional.cross_entropy(model(inputs), labels, reduction="none"))
+        stem.attempts = torch.stack(losses).argmax(0).cpu()
+    finally:
+        model.train(training)
 
 
 def calibrate_(model: nn.Module, module: SparseStem, data: Iterable[Any]) -> None:

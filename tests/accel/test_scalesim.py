@@ -1,5 +1,6 @@
 """SCALE-Sim's report as it is, and its closed form beside the tile engine's model."""
 
+import json
 import os
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def stand_in(tmp_path):
         "#!/bin/sh\nset -e\nmkdir -p out/product\n"
         f"if grep -q 'ArrayHeight = 16' scale.cfg; then report={small}; else report={large}; fi\n"
         'cp "$report" out/product/COMPUTE_REPORT.csv\n'
-        f"echo '{bench_accel.json.dumps(DONE)}'\n",
+        f"echo '{json.dumps(DONE)}'\n",
         encoding="utf-8",
     )
     program.chmod(0o755)

@@ -45,7 +45,7 @@ lint: python ## check style, types and which way imports run
 
 bench: python ## measure parts of the pipeline against named peers
 	@$(ENVIRONMENT) --with simulation,training,dev
-	@$(ENVIRONMENT) --scalesim
+	-@$(ENVIRONMENT) --scalesim
 	@$(BIN)/l4edge bench transport
 	@$(BIN)/l4edge bench accel --part speed --part scalesim
 	@$(BIN)/l4edge bench --help

@@ -7,6 +7,7 @@ windows, and writes the certified package. Run folders end up with ``checkpoint.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def settings_of(method: str, file: Path | None, seed: int) -> ScaleCertConfig | 
 @click.option("--package", type=click.Path(path_type=Path), help="Folder for the certified package.")
 @click.option("--epochs", type=click.IntRange(0), default=3, show_default=True, help="Passes.")
 @click.option("--pass-images", type=click.IntRange(0), default=0, help="Pictures drawn for each pass; 0 for all.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Highest learning rate, if not the recipe's.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder that keeps the decoded pictures.")
@@ -111,6 +113,7 @@ def command(
     package: Path | None,
     epochs: int,
     pass_images: int,
+    rate: float | None,
     seed: int,
     threads: int,
     cache: Path | None,
@@ -128,7 +131,8 @@ def command(
     pictures = read_pictures(data, cache)
     training = pictures["train"]
     pass_images = min(pass_images or len(training.images), len(training.images))
-    run = Run(RECIPE, start is None, None, epochs, pass_images, seed)
+    recipe = RECIPE if rate is None else replace(RECIPE, scratch_rate=rate, tuning_rate=rate)
+    run = Run(recipe, start is None, None, epochs, pass_images, seed)
     state = new_state(prepared(start, config, seed, training), run)
     if resume and (out / "checkpoint.pt").exists():
         load_state(out / "checkpoint.pt", state)

@@ -27,8 +27,11 @@ from l4edge_perception.machine import processor
 FILL = (round(255 * MEAN[0]), round(255 * MEAN[1]), round(255 * MEAN[2]))
 """Masked pixels have the training pictures' mean colour."""
 
-COUNTS = (2, 3, 4, 6)
-LEVELS = ((2, 6), (3, 6), (2, 3, 6))
+COUNTS = (2, 3, 4, 6, 13)
+"""Windows per axis. 13 on the stem's map of 16 cells are as small as windows that hide a patch can be: 4 cells."""
+SWEPT = 6
+"""Windows per axis for which the confidence is varied."""
+LEVELS = ((3, 13), (3, 6, 13), (2, 3, 6, 13))
 """Windows per axis, coarse to fine, to choose from."""
 
 TRUSTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -123,10 +126,10 @@ def measure(
         for count in COUNTS:
             say(f"{family}, {count} x {count}")
             rows.append(detection_row(family, f"{count} x {count}", make(count), images, labels))
-        finest = make(COUNTS[-1])
-        seen = finest.predict(images)
+        swept = make(SWEPT)
+        seen = swept.predict(images)
         for confidence in CONFIDENCES:
-            certificates = [finest.decide(each, confidence=confidence) for each in seen if each is not None]
+            certificates = [swept.decide(each, confidence=confidence) for each in seen if each is not None]
             sweeps.append({"method": family, "confidence": confidence, **rates(certificates, labels)})
     levels, trust = chosen["levels"], chosen["trust"]
     named = " to ".join(f"{count} x {count}" for count in levels)

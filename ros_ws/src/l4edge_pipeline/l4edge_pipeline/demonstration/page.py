@@ -191,7 +191,7 @@ def _pictures(story: Story) -> List[Dict[str, Any]]:
 
 
 def moments(story: Story) -> List[Tuple[int, str]]:
-    """Frames worth a picture, and why; at most five."""
+    """Frames worth a picture, and why, in their order; at most seven."""
     outcome, last = story.outcome, len(story.frames) - 1
     readable = [index for index, said in enumerate(story.answers) if said.right is not None]
     near = [index for index, said in enumerate(story.answers) if said.height_px > 0]
@@ -207,7 +207,7 @@ def moments(story: Story) -> List[Tuple[int, str]]:
     ):
         if index is not None and index not in chosen:
             chosen[index] = words
-    return sorted(chosen.items())[:6]
+    return sorted(chosen.items())
 
 
 def _base64(content: bytes) -> str:

@@ -2,7 +2,9 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
+from safety_factories import tracks
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.safety_types import NO_LABEL, Hazard, ObjectVerdict, Verdict, WindowVerdict
@@ -80,6 +82,21 @@ def test_of_signs_only_what_is_dangerous_to_miss_counts(words, label, recovered,
 def test_numbers_out_of_range_are_refused(broken):
     with pytest.raises(InputError, match=r"alarms|overlap"):
         ConfirmationConfig(**{"needed": 3, "frames": 5, **broken})
+
+
+def test_a_hidden_object_where_one_of_its_kind_is_tracked_is_not_counted():
+    """A car's box of (100, 100) to (140, 140) that a masked view made larger than the track's."""
+
+    def counted(box, class_id=0):
+        seen = dataclasses.replace(tracks(1, box=box), class_ids=np.array([class_id]))
+        return AlarmCounter(ConfirmationConfig()).take([alarm()], seen).alarms
+
+    assert counted((100.0, 100.0, 140.0, 112.0)) == 1, "30 % of it"
+    assert counted((100.0, 100.0, 140.0, 120.0)) == 0, "50 % of it"
+    assert counted((90.0, 90.0, 150.0, 150.0), class_id=1) == 0, "a truck is a vehicle, too"
+    assert counted((90.0, 90.0, 150.0, 150.0), class_id=2) == 1, "a pedestrian does not explain a car"
+    with pytest.raises(InputError, match="tracked share"):
+        ConfirmationConfig(tracked=0.0)
 
 
 def test_a_place_is_counted_over_the_frames_in_which_it_was_named():

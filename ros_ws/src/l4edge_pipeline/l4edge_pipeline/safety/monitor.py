@@ -47,6 +47,7 @@ class MonitorConfig:
     alarm_object_px: float = 24.0
     alarm_confidence: float = 0.5
     same_suspect: float = 0.3
+    tracked_share: float = 0.4
     objectness_needed: int = 3
     objectness_frames: int = 4
     self_test_period_s: float = 10.0
@@ -65,7 +66,7 @@ class MonitorConfig:
         """What confirms an alarm."""
         return ConfirmationConfig(
             self.alarms_needed, self.alarm_frames, self.alarm_sign_px, self.alarm_object_px, self.alarm_confidence,
-            self.same_suspect,
+            self.same_suspect, self.tracked_share,
         )
 
 
@@ -184,7 +185,7 @@ class Monitor:
         return replace(
             verdict,
             inference_ms=(now_ns - started_ns) / MILLISECOND,
-            alarm_count=self._alarms.take(verdict.objects),
+            alarm_count=self._alarms.take(verdict.objects, scene.tracks),
             objects=tuple(self._with_history(entry, scene.stamp_ns) for entry in verdict.objects),
         )
 

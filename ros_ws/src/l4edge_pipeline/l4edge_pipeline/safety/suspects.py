@@ -8,9 +8,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Deque, List, Optional, Sequence
 
+import numpy as np
+
+from l4edge_compression.defense.explaining import GROUPS
 from l4edge_perception.errors import InputError
 from l4edge_perception.safety_types import AlarmCount, Box, Hazard, ObjectVerdict, Verdict
-from l4edge_perception.types import MEANINGS
+from l4edge_perception.types import MEANINGS, Tracks
 from l4edge_pipeline.safety.escalation import CRITICAL_MEANINGS
 
 UNKNOWN_CLASS = 255
@@ -35,6 +38,8 @@ class ConfirmationConfig:
             more confidently than this where a window is hidden; or read as a whole, and something else where a window
             is hidden or by the pipeline.
         overlap: intersection over union from which two alarms without a track's name are about one place.
+        tracked: a hidden object of which this share of its box lies in tracks of its kind does not count: the vehicle
+            yields to something there already. Masks at an object's edge make its box larger, in frame after frame.
     """
 
     needed: int = 4
@@ -43,6 +48,7 @@ class ConfirmationConfig:
     object_px: float = 24.0
     confidence: float = 0.5
     overlap: float = 0.3
+    tracked: float = 0.4
 
     def __post_init__(self) -> None:
         if not 1 <= self.needed <= self.frames:
@@ -51,14 +57,21 @@ class ConfirmationConfig:
             )
         if not 0.0 < self.overlap < 1.0:
             raise InputError(f"overlap {self.overlap} of suspects: must be between 0 and 1")
+        if not 0.0 < self.tracked <= 1.0:
+            raise InputError(f"tracked share {self.tracked} of a hidden object: must be above 0 and at most 1")
 
-    def counts(self, entry: ObjectVerdict) -> bool:
-        """Whether an alarm about an object is one to be counted."""
+    def counts(self, entry: ObjectVerdict, tracks: Optional[Tracks] = None) -> bool:
+        """Whether an alarm about an object is one to be counted.
+
+        Args:
+            tracks: the newest there are, or None.
+        """
         edge = max(entry.box[2] - entry.box[0], entry.box[3] - entry.box[1])
         if entry.verdict != Verdict.ALARM:
             return False
         if entry.hazard != Hazard.LABEL:
-            return edge >= self.object_px and entry.class_id != UNKNOWN_CLASS
+            near = edge >= self.object_px and entry.class_id != UNKNOWN_CLASS
+            return near and (tracks is None or tracked_share(entry, tracks) < self.tracked)
         return edge >= self.sign_px and self._dangerous(entry)
 
     def _dangerous(self, entry: ObjectVerdict) -> bool:
@@ -138,12 +151,28 @@ class AlarmCounter:
         self._config = config
         self._places = Places(config.frames, config.overlap)
 
-    def take(self, objects: Sequence[ObjectVerdict]) -> AlarmCount:
-        """One frame more, with its objects; the count is that of the suspect with the most alarms."""
+    def take(self, objects: Sequence[ObjectVerdict], tracks: Optional[Tracks] = None) -> AlarmCount:
+        """One frame more, with its objects; the count is that of the suspect with the most alarms.
+
+        Args:
+            tracks: the newest there are, or None.
+        """
         config = self._config
-        self._places.take([entry for entry in objects if config.counts(entry)])
+        self._places.take([entry for entry in objects if config.counts(entry, tracks)])
         count = self._places.most
         return AlarmCount(count, config.needed, config.frames, count >= config.needed)
+
+
+def tracked_share(entry: ObjectVerdict, tracks: Tracks) -> float:
+    """How much of an object's box lies in the boxes of tracks of its kind, 0..1, to a sixteenth of its sides."""
+    kinds = np.array(GROUPS)
+    boxes = tracks.boxes[kinds[tracks.class_ids] == kinds[entry.class_id]]
+    x, y = (
+        entry.box[axis] + (np.arange(16) + 0.5) / 16 * (entry.box[axis + 2] - entry.box[axis]) for axis in (0, 1)
+    )
+    columns = (x >= boxes[:, 0:1]) & (x < boxes[:, 2:3])
+    rows = (y >= boxes[:, 1:2]) & (y < boxes[:, 3:4])
+    return float((rows[:, :, None] & columns[:, None, :]).any(axis=0).mean())
 
 
 def overlap(first: Box, second: Box) -> float:

@@ -13,7 +13,7 @@ import click
 
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.training.pages import replaced_parts
+from l4edge_perception.pages import replaced_parts
 
 BEGIN = "<!-- {}: written by l4edge_accel.rtl.results_page -->"
 END = "<!-- end of {} -->"

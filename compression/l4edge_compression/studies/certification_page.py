@@ -14,7 +14,7 @@ import click
 from l4edge_compression.studies.certified_table import LEAST_SHARE
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.training.pages import replaced_parts
+from l4edge_perception.pages import replaced_parts
 
 BEGIN = "<!-- {}: written by l4edge_compression.studies.certification_page -->"
 END = "<!-- end of {} -->"
@@ -202,7 +202,9 @@ def training_facts(runs: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) 
     """How the network was made."""
     lines = ["| step | passes x pictures | top-1 %, nothing hidden | minutes of one thread |", "|---|---|---:|---:|"]
     for run in runs:
+        draws = 1 if run["method"] == "float" else run["config"]["occlusion"].get("hardest", 1)
         name = "float" if run["method"] == "float" else "sparse stem and occlusion"
+        name += f", the worst of {draws} draws" if draws > 1 else ""
         lines.append(
             f"| {name} | {run['epochs']} x {run['pass_images']:,} | {_percent(run['top1'])} "
             f"| {run['processor_seconds'] / 60:.1f} |"

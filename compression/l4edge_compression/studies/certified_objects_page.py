@@ -12,7 +12,7 @@ import click
 from l4edge_compression.studies.certified_objects import objects_table
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
-from l4edge_perception.training.pages import replaced_parts
+from l4edge_perception.pages import replaced_parts
 
 BEGIN = "<!-- {}: written by l4edge_compression.studies.certified_objects_page -->"
 END = "<!-- end of {} -->"

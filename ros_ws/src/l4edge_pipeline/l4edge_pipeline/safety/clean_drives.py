@@ -20,6 +20,7 @@ from l4edge_perception.camera.detector import Detector
 from l4edge_perception.errors import InputError
 from l4edge_perception.files import write_text
 from l4edge_perception.packages import load_package
+from l4edge_perception.pages import replaced
 from l4edge_perception.recordings.events import CameraEvent, EgoEvent, FrameEvent
 from l4edge_perception.recordings.reader import open_recording
 from l4edge_perception.safety_types import Hazard, ObjectVerdict, SafetyVerdict, State, Verdict
@@ -226,10 +227,7 @@ def on_page(page: str, result: Dict[str, Any]) -> str:
     Raises:
         InputError: the page has no place for it.
     """
-    begin, end = page.find(BEGIN), page.find(END)
-    if not 0 <= begin < end:
-        raise InputError(f"the page has no place for the table; put in {BEGIN} and {END}")
-    return page[:begin] + BEGIN + "\n" + table(result) + "\n" + page[end:]
+    return replaced(page, BEGIN, END, table(result), "the page")
 
 
 def _stands_still() -> int:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from l4edge_pipeline.demonstration.loop import Frame, Networks, Pipeline, drive
 from l4edge_pipeline.demonstration.outcomes import MISSED, answer, escalations, judge
 from l4edge_pipeline.demonstration.page import render
 from l4edge_pipeline.demonstration.requirements import requirements
+from l4edge_pipeline.demonstration.results_page import tables
 from l4edge_pipeline.demonstration.scenes import (
     ATTACKED,
     CLEAN,
@@ -36,6 +38,8 @@ from l4edge_pipeline.demonstration.scenes import (
 from l4edge_pipeline.demonstration.settings import PRINTS, SCENES
 from l4edge_pipeline.demonstration.stickers import Print, load_print
 from l4edge_pipeline.demonstration.stories import Story
+
+REPOSITORY = Path(__file__).parents[2]
 
 BOX = (100.0, 50.0, 130.0, 80.0)
 SIGN = Target(3, 7, 100.0, 0.7, 0.7, (0.0, 0.0, 2.2), 1)
@@ -170,7 +174,7 @@ def test_requirements_notice_what_does_not_hold():
     assert all(row["held"] for row in requirements(scenes, {}))
     for change in (
         {"alarm_delay": 3}, {"alarm_delay": None}, {"highest_state": "CAUTION"}, {"stopped": False},
-        {"contact_mps": 1.0}, {"hardest_mps2": 5.0},
+        {"contact_mps": 1.0}, {"hardest_mps2": 5.0}, {"gap_m": -1.0},
     ):
         worse = {STOP: {**scenes[STOP], GUARDED: outcome_json(**change)}}
         assert not all(row["held"] for row in requirements(worse, {}) if row["required"])
@@ -179,6 +183,12 @@ def test_requirements_notice_what_does_not_hold():
     assert not requirements({STOP: {ATTACKED: outcome_json()}}, {})[0]["held"]
     above = {"drives": 2, "above_caution": 1, "alarms_per_hour": 4.0}
     assert not requirements({}, above)[0]["held"]
+
+
+def test_the_documentation_holds_what_was_measured():
+    kept = REPOSITORY / "docs/results/demonstration.json"
+    page = (REPOSITORY / "docs/attack_demonstration.md").read_text(encoding="utf-8")
+    assert tables(json.loads(kept.read_text(encoding="utf-8"))) in page
 
 
 @pytest.mark.parametrize("name", sorted(set(PRINTS.values())))

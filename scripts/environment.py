@@ -275,9 +275,10 @@ def set_up_vehicle():
     origin = digest(str(ROOT), python)
     steps = Steps(VEHICLE_VENV, origin)
     steps.run("environment", origin, lambda log: make_environment(VEHICLE_VENV, python, False, log))
-    steps.run("packages", packages_digest(), lambda log: run(
+    wanted = ".[test,report]"
+    steps.run("packages", digest(packages_digest(), wanted), lambda log: run(
         log, [VEHICLE_VENV / "bin" / "python", "-m", "pip", "install", "-c", ROOT / "constraints" / "vehicle.txt",
-              "-e", ".[test]"], subprocess_environment("")))
+              "-e", wanted], subprocess_environment("")))
 
 
 def set_up_scalesim():

@@ -45,7 +45,7 @@ def test_the_page_says_what_was_measured():
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     assert on_page(page, result) == page
     assert result["summary"]["drives"] == len(result["drives"]) >= 10
-    with pytest.raises(InputError, match="lines .* are missing"):
+    with pytest.raises(InputError, match=r"lines .* are missing"):
         on_page(END + BEGIN, result)
 
 

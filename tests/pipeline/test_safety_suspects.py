@@ -55,8 +55,8 @@ def test_a_suspect_is_followed_as_it_moves_and_by_its_name():
 def test_what_is_too_far_away_or_no_alarm_is_not_counted():
     assert counts([[alarm(FAR)]] * 5)[-1].alarms == 0
     assert counts([[alarm(FAR)]] * 5, object_px=10.0)[-1].confirmed
-    assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, object_px=10.0)[-1].alarms == 0
-    assert counts([[alarm(FAR, hazard=Hazard.LABEL)]] * 5, sign_px=10.0)[-1].confirmed
+    assert counts([[alarm(FAR, 7, hazard=Hazard.LABEL)]] * 5, object_px=10.0)[-1].alarms == 0
+    assert counts([[alarm(FAR, 7, hazard=Hazard.LABEL)]] * 5, sign_px=10.0)[-1].confirmed
     assert counts([[alarm(verdict=Verdict.UNCERTIFIED)]] * 5)[-1].alarms == 0
     unknown = dataclasses.replace(alarm(), class_id=UNKNOWN_CLASS)
     assert counts([[unknown]] * 5)[-1].alarms == 0, "no masked view shows an object there"
@@ -65,17 +65,21 @@ def test_what_is_too_far_away_or_no_alarm_is_not_counted():
 @pytest.mark.parametrize(
     ("words", "label", "recovered", "counted"),
     [
-        ((("stop", 0.6),), "none", "", True), ((("speed_50", 0.99), ("red", 0.6)), "none", "", True),
-        ((("stop", 0.4),), "none", "", False), ((("speed_50", 0.99), ("green", 0.99)), "off", "", False),
+        ((("stop", 0.9),), "none", "", True), ((("speed_50", 0.99), ("red", 0.9)), "none", "", True),
+        ((("stop", 0.7),), "none", "", False), ((("red", 0.99),), "amber", "", False),
+        ((("speed_50", 0.99), ("green", 0.99)), "off", "", False),
         ((("speed_50", 0.99),), "stop", "", True), ((("none", 0.99),), "red", "", False),
-        ((("none", 0.99), ("green", 0.6)), "red", "", True), ((), "stop", "stop", True),
+        ((("none", 0.99), ("green", 0.9)), "red", "", True), ((), "stop", "stop", True),
         ((), "speed_50", "speed_50", False), ((("speed_50", 0.99),), "none", "stop", False),
     ],
 )  # fmt: skip
 def test_of_signs_only_what_is_dangerous_to_miss_counts(words, label, recovered, counted):
     recovered_label = MEANINGS.index(recovered) if recovered else NO_LABEL
-    entry = alarm(hazard=Hazard.LABEL, words=words, label=MEANINGS.index(label), recovered_label=recovered_label)
+    entry = alarm(
+        hazard=Hazard.LABEL, words=words, label=MEANINGS.index(label), recovered_label=recovered_label, object_id=7
+    )
     assert ConfirmationConfig().counts(entry) == counted
+    assert not ConfirmationConfig().counts(dataclasses.replace(entry, object_id=None)), "the pipeline acts on tracks"
 
 
 @pytest.mark.parametrize("broken", [{"needed": 6}, {"needed": 0}, {"overlap": 0.0}, {"overlap": 1.0}])
@@ -84,7 +88,7 @@ def test_numbers_out_of_range_are_refused(broken):
         ConfirmationConfig(**{"needed": 3, "frames": 5, **broken})
 
 
-def test_a_hidden_object_where_one_of_its_kind_is_tracked_is_not_counted():
+def test_a_hidden_object_where_a_road_user_is_tracked_is_not_counted():
     """A car's box of (100, 100) to (140, 140) that a masked view made larger than the track's."""
 
     def counted(box, class_id=0):
@@ -93,8 +97,8 @@ def test_a_hidden_object_where_one_of_its_kind_is_tracked_is_not_counted():
 
     assert counted((100.0, 100.0, 140.0, 112.0)) == 1, "30 % of it"
     assert counted((100.0, 100.0, 140.0, 120.0)) == 0, "50 % of it"
-    assert counted((90.0, 90.0, 150.0, 150.0), class_id=1) == 0, "a truck is a vehicle, too"
-    assert counted((90.0, 90.0, 150.0, 150.0), class_id=2) == 1, "a pedestrian does not explain a car"
+    assert counted((90.0, 90.0, 150.0, 150.0), class_id=2) == 0, "a pedestrian is yielded to, too"
+    assert counted((90.0, 90.0, 150.0, 150.0), class_id=4) == 1, "a sign explains nothing"
     with pytest.raises(InputError, match="tracked share"):
         ConfirmationConfig(tracked=0.0)
 

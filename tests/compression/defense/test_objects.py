@@ -179,7 +179,7 @@ def test_counts_are_those_of_going_through_every_position(seed):
                 for index, box in enumerate(boxes):
                     margin = (3.0, 2.2)
                     gaps = [max(box[a] - (x, y)[a] - patch, (x, y)[a] - box[2 + a]) for a in (0, 1)]
-                    near = all(gap < room for gap, room in zip(gaps, margin, strict=True))
+                    near = bool(np.less(gaps, margin).all())
                     where = OVER if max(gaps) < 0 else CLOSE if near else FAR
                     counts[index, where] += 1
                     safe[index, where] += (holds & good[index]).any()

@@ -45,7 +45,7 @@ class MonitorConfig:
     alarm_frames: int = 6
     alarm_sign_px: float = 24.0
     alarm_object_px: float = 24.0
-    alarm_confidence: float = 0.5
+    alarm_confidence: float = 0.8
     same_suspect: float = 0.3
     tracked_share: float = 0.4
     objectness_needed: int = 3

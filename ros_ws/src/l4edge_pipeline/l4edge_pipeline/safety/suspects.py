@@ -10,7 +10,7 @@ from typing import Deque, List, Optional, Sequence
 
 import numpy as np
 
-from l4edge_compression.defense.explaining import GROUPS
+from l4edge_compression.defense.objectness import ROAD_USERS
 from l4edge_perception.errors import InputError
 from l4edge_perception.safety_types import AlarmCount, Box, Hazard, ObjectVerdict, Verdict
 from l4edge_perception.types import MEANINGS, Tracks
@@ -34,19 +34,20 @@ class ConfirmationConfig:
         sign_px: signs and lights whose longer edge is shorter are too far away to count.
         object_px: the same for hidden objects. What only looks like an object of some kind, without a masked view that
             shows one, never counts: in clean drives such places stay for many frames.
-        confidence: of signs and lights only those alarms count in which something dangerous to miss is at stake: read
-            more confidently than this where a window is hidden; or read as a whole, and something else where a window
-            is hidden or by the pipeline.
+        confidence: of signs and lights only those alarms count that are about a track, for the pipeline acts on nothing
+            else, and in which something dangerous to miss is at stake: read more confidently than this where a window
+            is hidden, and as a whole something harmless; or the other way round; or the pipeline has missed it.
         overlap: intersection over union from which two alarms without a track's name are about one place.
-        tracked: a hidden object of which this share of its box lies in tracks of its kind does not count: the vehicle
-            yields to something there already. Masks at an object's edge make its box larger, in frame after frame.
+        tracked: a hidden object of which this share of its box lies in tracks of road users does not count: the vehicle
+            yields to something there already. Masks at an object's edge make its box larger, in frame after frame, and
+            bring out who stands behind it.
     """
 
     needed: int = 4
     frames: int = 6
     sign_px: float = 24.0
     object_px: float = 24.0
-    confidence: float = 0.5
+    confidence: float = 0.8
     overlap: float = 0.3
     tracked: float = 0.4
 
@@ -72,15 +73,18 @@ class ConfirmationConfig:
         if entry.hazard != Hazard.LABEL:
             near = edge >= self.object_px and entry.class_id != UNKNOWN_CLASS
             return near and (tracks is None or tracked_share(entry, tracks) < self.tracked)
-        return edge >= self.sign_px and self._dangerous(entry)
+        return edge >= self.sign_px and entry.object_id is not None and self._dangerous(entry)
 
     def _dangerous(self, entry: ObjectVerdict) -> bool:
         """Whether a stop or yield sign, a red or amber light may be what is at stake."""
         if not entry.disagreeing:
             return entry.recovered_label in CRITICAL_LABELS
         read = {window.label for window in entry.disagreeing if window.confidence > self.confidence}
-        # A lamp that a window hides looks like no lamp; that is what windows do, and no second meaning.
-        return bool(read & CRITICAL_LABELS) or (entry.label in CRITICAL_LABELS and bool(read - {NOTHING}))
+        if entry.label in CRITICAL_LABELS:
+            # A lamp that a window hides looks like no lamp; that is what windows do, and no second meaning. And whether
+            # it is amber or red makes no difference.
+            return bool(read - CRITICAL_LABELS - {NOTHING})
+        return bool(read & CRITICAL_LABELS)
 
 
 @dataclass
@@ -164,9 +168,8 @@ class AlarmCounter:
 
 
 def tracked_share(entry: ObjectVerdict, tracks: Tracks) -> float:
-    """How much of an object's box lies in the boxes of tracks of its kind, 0..1, to a sixteenth of its sides."""
-    kinds = np.array(GROUPS)
-    boxes = tracks.boxes[kinds[tracks.class_ids] == kinds[entry.class_id]]
+    """How much of an object's box lies in the boxes of tracked road users, 0..1, to a sixteenth of its sides."""
+    boxes = tracks.boxes[np.isin(tracks.class_ids, ROAD_USERS)]
     x, y = (
         entry.box[axis] + (np.arange(16) + 0.5) / 16 * (entry.box[axis + 2] - entry.box[axis]) for axis in (0, 1)
     )

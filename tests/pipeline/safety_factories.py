@@ -10,7 +10,7 @@ from l4edge_compression.defense.packages import load_certified, write_certified
 from l4edge_compression.defense.scalecert import ScaleCertSettings
 from l4edge_perception.types import MEANINGS, OBJECT_CLASSES, Detections, Tracks, unread
 from l4edge_pipeline.safety.escalation import OperatingPoints
-from l4edge_pipeline.safety.monitor import Scene
+from l4edge_pipeline.safety.scene import Scene
 from l4edge_pipeline.safety.self_test import SelfTest
 from l4edge_pipeline.safety.signs import SPACE, CropGeometry, SignCertifier
 

@@ -25,7 +25,8 @@ from l4edge_pipeline.safety.assembly import FileWatch, PackageConfig, assemble
 from l4edge_pipeline.safety.escalation import OperatingPoints, Pacer
 from l4edge_pipeline.safety.evaluation import overclaims, verdict_delays
 from l4edge_pipeline.safety.hiding import FreeSpaceConfig, HidingInspector, hidden_verdicts, seen_verdicts
-from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig, Scene
+from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig
+from l4edge_pipeline.safety.scene import Scene
 from l4edge_pipeline.safety.self_test import load_self_test, save_self_test
 from l4edge_pipeline.safety.self_test_making import make_self_test
 from l4edge_pipeline.safety.trials import judge

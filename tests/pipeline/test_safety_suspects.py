@@ -58,6 +58,9 @@ def test_what_is_too_far_away_or_no_alarm_is_not_counted():
     assert counts([[alarm(FAR, 7, hazard=Hazard.LABEL)]] * 5, object_px=10.0)[-1].alarms == 0
     assert counts([[alarm(FAR, 7, hazard=Hazard.LABEL)]] * 5, sign_px=10.0)[-1].confirmed
     assert counts([[alarm(verdict=Verdict.UNCERTIFIED)]] * 5)[-1].alarms == 0
+    unsure, leaving = dataclasses.replace(alarm(), score=0.7), alarm((600.0, 100.0, 639.0, 140.0))
+    assert counts([[unsure]] * 5)[-1].alarms == 0
+    assert ConfirmationConfig().counts(leaving) and not ConfirmationConfig().counts(leaving, width=640.0)
     unknown = dataclasses.replace(alarm(), class_id=UNKNOWN_CLASS)
     assert counts([[unknown]] * 5)[-1].alarms == 0, "no masked view shows an object there"
 

@@ -18,7 +18,8 @@ from l4edge_perception.types import CameraModel, Detections, EgoState, Tracks
 from l4edge_pipeline.safety.assembly import PackageConfig, assemble
 from l4edge_pipeline.safety.config import SupervisorConfig
 from l4edge_pipeline.safety.hiding import FreeSpaceConfig
-from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig, Scene
+from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig
+from l4edge_pipeline.safety.scene import Scene
 from l4edge_pipeline.safety.supervisor import Supervisor
 from l4edge_pipeline.stages import StageTable, configuration_folder
 from l4edge_pipeline.timing.records import Outcome

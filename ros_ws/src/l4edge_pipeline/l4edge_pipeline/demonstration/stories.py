@@ -146,7 +146,7 @@ def tell_all(
     return stories
 
 
-def clean_scenes(count: int, first: int = 400) -> List[Scene]:
+def clean_scenes(count: int, first: int = 500) -> List[Scene]:
     """Ordinary drives of the test split, light and air as each one has them."""
     return [Scene(TRAFFIC, number) for number in range(first, first + count)]
 

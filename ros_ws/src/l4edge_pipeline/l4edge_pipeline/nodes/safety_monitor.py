@@ -15,7 +15,8 @@ from l4edge_pipeline.nodes.stage_node import FrameDroppedError, MeteredNode
 from l4edge_pipeline.nodes.wire import decode, encode
 from l4edge_pipeline.safety.assembly import PackageConfig, assemble
 from l4edge_pipeline.safety.hiding import FreeSpaceConfig
-from l4edge_pipeline.safety.monitor import MonitorConfig, Scene
+from l4edge_pipeline.safety.monitor import MonitorConfig
+from l4edge_pipeline.safety.scene import Scene
 from l4edge_pipeline.safety.scheduling import NICENESS, stand_back
 from l4edge_pipeline.transport.frames import FrameHandle, FrameReader, FrameUnavailable
 

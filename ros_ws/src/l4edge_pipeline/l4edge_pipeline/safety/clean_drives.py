@@ -31,7 +31,8 @@ from l4edge_pipeline.safety.assembly import PackageConfig, assemble
 from l4edge_pipeline.safety.config import SupervisorConfig
 from l4edge_pipeline.safety.evaluation import SAFETY, overclaims
 from l4edge_pipeline.safety.hiding import FreeSpaceConfig
-from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig, Scene
+from l4edge_pipeline.safety.monitor import Monitor, MonitorConfig
+from l4edge_pipeline.safety.scene import Scene
 from l4edge_pipeline.safety.supervisor import Supervisor, way_to_command
 from l4edge_pipeline.stages import configuration_folder, load_stages
 from l4edge_pipeline.timing.records import Outcome

@@ -4,6 +4,7 @@ Everything that goes wrong ends in UNCERTIFIED with a reason. A certificate spea
 positions that were checked in time, and of nothing else. docs/safety.md explains what it assumes.
 """
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Tuple
@@ -20,9 +21,10 @@ from l4edge_perception.safety_types import (
     SafetyVerdict,
     Verdict,
 )
-from l4edge_perception.types import CameraModel, Detections, Tracks
+from l4edge_perception.types import Detections
 from l4edge_pipeline.safety.escalation import Pacer
 from l4edge_pipeline.safety.hiding import HidingInspector, hidden_verdicts, objectness_verdicts, seen_verdicts
+from l4edge_pipeline.safety.scene import Scene, Unfit, usable
 from l4edge_pipeline.safety.self_test import SelfTest
 from l4edge_pipeline.safety.signs import SignCertifier
 from l4edge_pipeline.safety.summing_up import nowhere, too_late, track_names, unread_verdicts, worst
@@ -48,6 +50,7 @@ class MonitorConfig:
     alarm_confidence: float = 0.8
     same_suspect: float = 0.3
     tracked_share: float = 0.4
+    alarm_object_score: float = 0.8
     objectness_needed: int = 3
     objectness_frames: int = 4
     self_test_period_s: float = 10.0
@@ -66,33 +69,8 @@ class MonitorConfig:
         """What confirms an alarm."""
         return ConfirmationConfig(
             self.alarms_needed, self.alarm_frames, self.alarm_sign_px, self.alarm_object_px, self.alarm_confidence,
-            self.same_suspect, self.tracked_share,
+            self.same_suspect, self.tracked_share, self.alarm_object_score,
         )
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One frame and what the pipeline knows of it.
-
-    Attributes:
-        stamp_ns: of the image.
-        arrived_ns: when it arrived, on the monitor's clock.
-        pixels: (H, W, 3) uint8 RGB, or None where they cannot be had.
-        detections: of this very frame, or None where they did not come in time.
-        tracks: the newest there are, to name objects.
-        camera: model, or None while unknown.
-    """
-
-    stamp_ns: int
-    arrived_ns: int
-    pixels: Optional[np.ndarray]
-    detections: Optional[Detections]
-    tracks: Optional[Tracks] = None
-    camera: Optional[CameraModel] = None
-
-
-class Unfit(Exception):  # noqa: N818 (a finding, not a fault of the program)
-    """Nothing can be certified of this frame; the message is the reason."""
 
 
 class Monitor:
@@ -182,10 +160,11 @@ class Monitor:
         if now_ns - scene.arrived_ns > self._deadline_ms * MILLISECOND:
             verdict = too_late(verdict)
         self._remember(verdict)
+        width = math.inf if scene.pixels is None else float(scene.pixels.shape[1])
         return replace(
             verdict,
             inference_ms=(now_ns - started_ns) / MILLISECOND,
-            alarm_count=self._alarms.take(verdict.objects, scene.tracks),
+            alarm_count=self._alarms.take(verdict.objects, scene.tracks, width),
             objects=tuple(self._with_history(entry, scene.stamp_ns) for entry in verdict.objects),
         )
 
@@ -200,7 +179,7 @@ class Monitor:
             raise Unfit("model")
         if not self._passed:
             raise Unfit("self_test")
-        pixels, detections = self._usable(scene)
+        pixels, detections = usable(scene)
         cutoff_ns = scene.arrived_ns + int((self._deadline_ms - self._config.reserve_ms) * MILLISECOND)
         pacer = Pacer(cutoff_ns, int(self._config.step_ms * MILLISECOND), self._clock)
         names = track_names(detections, scene.tracks, self._config.same_object)
@@ -239,23 +218,6 @@ class Monitor:
             objects=tuple(objects),
             free_space=free,
         )
-
-    def _usable(self, scene: Scene) -> Tuple[np.ndarray, Detections]:
-        """What can be looked at. Raises Unfit with the reason why it cannot."""
-        pixels, detections, camera = scene.pixels, scene.detections, scene.camera
-        if pixels is None or detections is None or detections.stamp_ns != scene.stamp_ns:
-            raise Unfit("input")
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
-            raise Unfit("size")
-        if camera is not None:
-            if pixels.shape[:2] != (camera.height, camera.width):
-                raise Unfit("size")
-            if not (np.isfinite(camera.intrinsics).all() and np.isfinite(camera.camera_from_base).all()):
-                raise Unfit("input")
-        numbers = (detections.boxes, detections.scores, detections.meanings)
-        if not all(np.isfinite(values).all() for values in numbers):
-            raise Unfit("input")
-        return pixels, detections
 
     def _labels(
         self, pixels: np.ndarray, detections: Detections, names: List[Optional[int]], pacer: Pacer

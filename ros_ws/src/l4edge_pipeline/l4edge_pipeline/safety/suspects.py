@@ -4,6 +4,7 @@ All of this is outside of every certificate: each alarm is published with its fr
 leave its plan.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Deque, List, Optional, Sequence
@@ -24,6 +25,9 @@ CRITICAL_LABELS = frozenset(MEANINGS.index(word) for word in CRITICAL_MEANINGS)
 
 NOTHING = MEANINGS.index("none")
 
+SIDE_PX = 2.0
+"""From the picture's sides; what is nearer to them leaves the picture."""
+
 
 @dataclass(frozen=True)
 class ConfirmationConfig:
@@ -33,7 +37,9 @@ class ConfirmationConfig:
         needed, frames: so many of the last frames with an alarm of one suspect.
         sign_px: signs and lights whose longer edge is shorter are too far away to count.
         object_px: the same for hidden objects. What only looks like an object of some kind, without a masked view that
-            shows one, never counts: in clean drives such places stay for many frames.
+            shows one, never counts, nor does what leaves the picture at a side: it is beside the vehicle.
+        object_score: of a hidden object in the masked view, at least. Detectors see things at the edges of what is
+            erased.
         confidence: of signs and lights only those alarms count that are about a track, for the pipeline acts on nothing
             else, and in which something dangerous to miss is at stake: read more confidently than this where a window
             is hidden, and as a whole something harmless; or the other way round; or the pipeline has missed it.
@@ -50,6 +56,7 @@ class ConfirmationConfig:
     confidence: float = 0.8
     overlap: float = 0.3
     tracked: float = 0.4
+    object_score: float = 0.8
 
     def __post_init__(self) -> None:
         if not 1 <= self.needed <= self.frames:
@@ -61,18 +68,19 @@ class ConfirmationConfig:
         if not 0.0 < self.tracked <= 1.0:
             raise InputError(f"tracked share {self.tracked} of a hidden object: must be above 0 and at most 1")
 
-    def counts(self, entry: ObjectVerdict, tracks: Optional[Tracks] = None) -> bool:
+    def counts(self, entry: ObjectVerdict, tracks: Optional[Tracks] = None, width: float = math.inf) -> bool:
         """Whether an alarm about an object is one to be counted.
 
         Args:
-            tracks: the newest there are, or None.
+            tracks: the newest there are, or None. width: of the picture, pixels.
         """
         edge = max(entry.box[2] - entry.box[0], entry.box[3] - entry.box[1])
         if entry.verdict != Verdict.ALARM:
             return False
         if entry.hazard != Hazard.LABEL:
-            near = edge >= self.object_px and entry.class_id != UNKNOWN_CLASS
-            return near and (tracks is None or tracked_share(entry, tracks) < self.tracked)
+            near = edge >= self.object_px and entry.box[0] > SIDE_PX and entry.box[2] < width - SIDE_PX
+            sure = entry.class_id != UNKNOWN_CLASS and entry.score >= self.object_score
+            return near and sure and (tracks is None or tracked_share(entry, tracks) < self.tracked)
         return edge >= self.sign_px and entry.object_id is not None and self._dangerous(entry)
 
     def _dangerous(self, entry: ObjectVerdict) -> bool:
@@ -155,14 +163,16 @@ class AlarmCounter:
         self._config = config
         self._places = Places(config.frames, config.overlap)
 
-    def take(self, objects: Sequence[ObjectVerdict], tracks: Optional[Tracks] = None) -> AlarmCount:
+    def take(
+        self, objects: Sequence[ObjectVerdict], tracks: Optional[Tracks] = None, width: float = math.inf
+    ) -> AlarmCount:
         """One frame more, with its objects; the count is that of the suspect with the most alarms.
 
         Args:
-            tracks: the newest there are, or None.
+            tracks: the newest there are, or None. width: of the picture, pixels.
         """
         config = self._config
-        self._places.take([entry for entry in objects if config.counts(entry, tracks)])
+        self._places.take([entry for entry in objects if config.counts(entry, tracks, width)])
         count = self._places.most
         return AlarmCount(count, config.needed, config.frames, count >= config.needed)
 

@@ -119,6 +119,10 @@ def test_the_table_adds_up(trained, folder):
     assert 0 < methods.network(images).shape[1] == 2
     chosen = certified_table.choose_trust(methods, images, labels)
     assert chosen["trust"] in certified_table.TRUSTS
+    kept = certified_table.kept_sweep(methods, images, images, labels)
+    assert [row["kept"] for row in kept] == list(certified_table.KEPT)
+    assert kept[0]["passes"] <= kept[-1]["passes"] <= 37, "what keeps no cell is skipped"
+    assert all(row["certified"] <= row["undefended"] for row in kept)
 
 
 def row(method, windows, certified_share, passes):

@@ -198,6 +198,19 @@ def checks(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def kept_table(found: Mapping[str, Any]) -> list[str]:
+    """What the share of kept cells does."""
+    lines = [
+        "| cells kept % | undefended % | certified detection % | share of undefended | alarm on clean % | passes |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in found["kept"]:
+        values = (_percent(row[name]) for name in ("kept", "undefended", "certified"))
+        share = row["certified"] / row["undefended"]
+        lines.append(f"| {' | '.join(values)} | {share:.2f} | {_percent(row['alarm'])} | {row['passes']:.1f} |")
+    return lines
+
+
 def training_facts(runs: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> list[str]:
     """How the network was made."""
     lines = ["| step | passes x pictures | top-1 %, nothing hidden | minutes of one thread |", "|---|---|---:|---:|"]
@@ -205,6 +218,7 @@ def training_facts(runs: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) 
         draws = 1 if run["method"] == "float" else run["config"]["occlusion"].get("hardest", 1)
         name = "float" if run["method"] == "float" else "sparse stem and occlusion"
         name += f", the worst of {draws} draws" if draws > 1 else ""
+        name += "" if run["method"] == "float" else f"; {run['config']['keep']:.0%} of the cells kept"
         lines.append(
             f"| {name} | {run['epochs']} x {run['pass_images']:,} | {_percent(run['top1'])} "
             f"| {run['processor_seconds'] / 60:.1f} |"
@@ -227,6 +241,7 @@ def figures(folder: Path) -> dict[str, str]:
     attacks = read(folder, ATTACKS, "l4edge bench certification")
     parts = {
         "claims": claims_table(table), "rates": rates_table(table), "confidences": sweep_table(table),
+        "kept": kept_table(table),
         "trust": trust_table(table), "training": training_facts(table["training"], table),
         "attacks": attacks_table(attacks), "outside": outside_table(attacks), "checks": checks(attacks),
     }

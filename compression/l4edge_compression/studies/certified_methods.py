@@ -55,6 +55,10 @@ class Methods:
         settings = self.settings if count is None else replace(self.settings, counts=(count, count))
         return ScaleCert(self.stem, self.head, settings, skip=skip)
 
+    def keeping(self, threshold: float, count: int) -> ScaleCert:
+        """ScaleCert-style detection with the same weights and another threshold."""
+        return ScaleCert(self.stem, self.head, replace(self.settings, keep=threshold, counts=(count, count)))
+
     def one_mask(self, count: int) -> OneMask:
         """One-mask detection on pixels with a number of windows per axis."""
         return OneMask(self.network, self.pixel_windows(count), self.fill, margin=self.settings.margin)

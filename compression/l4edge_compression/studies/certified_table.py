@@ -16,6 +16,7 @@ import numpy as np
 from l4edge_compression.defense.certifier import Certifier
 from l4edge_compression.defense.packages import load_certified
 from l4edge_compression.defense.refining import CoarseToFine
+from l4edge_compression.defense.selection import saliency
 from l4edge_compression.defense.verdicts import Certificate, Verdict
 from l4edge_compression.studies.certified_methods import Methods
 from l4edge_compression.studies.certified_package import pixels, shuffled
@@ -30,7 +31,8 @@ FILL = (round(255 * MEAN[0]), round(255 * MEAN[1]), round(255 * MEAN[2]))
 COUNTS = (2, 3, 4, 6, 13)
 """Windows per axis. 13 on the stem's map of 16 cells are as small as windows that hide a patch can be: 4 cells."""
 SWEPT = 6
-"""Windows per axis for which the confidence is varied."""
+"""Windows per axis for which the confidence and the share of kept cells are varied."""
+KEPT = (0.35, 0.5, 0.65, 0.8, 0.95)
 LEVELS = ((3, 13), (3, 6, 13), (2, 3, 6, 13))
 """Windows per axis, coarse to fine, to choose from."""
 
@@ -154,6 +156,27 @@ def measure(
             **compared(rows)}
 
 
+def kept_sweep(methods: Methods, others: np.ndarray, images: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
+    """What the share of kept cells does, with the weights as they are.
+
+    Args:
+        methods: of a package whose rule is a threshold; of another one nothing is said.
+        others: (M, H, W, 3) uint8 that the thresholds are set by.
+        images: (N, H, W, 3) uint8 to judge. labels: (N,).
+    """
+    if methods.settings.rule != "threshold":
+        return []
+    cells = np.sort(saliency(methods.stem(others)), axis=None)[::-1]
+    rows = []
+    for share in KEPT:
+        certifier = methods.keeping(float(cells[round(share * (len(cells) - 1))]), SWEPT)
+        certificates = certifier.certify_batch(images)
+        plain = float((certifier.undefended(images) == labels).mean())
+        passes = float(np.mean([each.passes for each in certificates]))
+        rows.append({"kept": share, "undefended": plain, **rates(certificates, labels), "passes": passes})
+    return rows
+
+
 def compared(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures that were asked for, from the rows.
 
@@ -233,12 +256,15 @@ def command(
         methods, pixels(test, images), test.labels[:images].numpy(), recovered, chosen,
         lambda text: click.echo(text, err=True),
     )
+    click.echo("share of kept cells", err=True)
+    kept = kept_sweep(methods, pixels(test, tuning, begin), pixels(test, images), test.labels[:images].numpy())
     result = {
         "made_by": "python -m l4edge_compression.studies.certified_table",
         "data": {"name": "CIFAR-10", "sha256": fingerprint(pictures)},
         "package": {"hash": certified.hash, "settings": asdict(certified.settings)},
         "device": f"{processor()}, 1 thread",
         **measured,
+        "kept": kept,
         "training": [json.loads(path.read_text(encoding="utf-8")) for path in training],
         "notes": list(note),
     }
